@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::Write,
+    ops::Not,
     sync::Arc,
 };
 
@@ -12,7 +13,7 @@ use serde_json::value::RawValue;
 
 use super::{
     Error,
-    output::{parse, table},
+    output::{json_line, parse, table},
     selection::Selection,
     settings::HandlerConfig,
     store::{Store, take},
@@ -46,33 +47,21 @@ struct HandlerPreview<'a> {
     #[serde(rename = "nowhere", skip_serializing_if = "Vec::is_empty")]
     unmatched: Vec<&'a str>,
     /// `start` has no effect, because the handler already has cursors in the journal.
-    #[serde(rename = "startUnread", skip_serializing_if = "is_false")]
+    #[serde(rename = "startUnread", skip_serializing_if = "Not::not")]
     start_ignored: bool,
     /// The newest wanted events as the destination would see them, oldest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     shown: Vec<Box<RawValue>>,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde requires this signature
-const fn is_false(flag: &bool) -> bool {
-    !*flag
-}
-
-/// The format of the output.
-#[derive(Clone, Copy)]
-pub(super) struct PreviewFormat {
-    /// The number of events shown per handler, as its destination would see them.
-    pub(super) show: usize,
-    /// One JSON object per line.
-    pub(super) json: bool,
-}
-
-/// Tests every handler with the last `count` events.
+/// Tests every handler with the last `count` events, and shows `show` events per handler, as its destination would see
+/// them.
 pub(super) fn run(
     handlers: &[HandlerConfig],
     store: &Store,
     count: usize,
-    format: PreviewFormat,
+    show: usize,
+    json: bool,
     out: &mut impl Write,
 ) -> Result<(), Error> {
     let rows = take(count, |before, limit| {
@@ -83,17 +72,13 @@ pub(super) fn run(
     let enrolled = enrolled(store)?;
     let previews = handlers
         .iter()
-        .map(|handler| HandlerPreview::of(handler, &events, format.show, &enrolled))
+        .map(|handler| HandlerPreview::of(handler, &events, show, &enrolled))
         .collect::<Result<Vec<_>, _>>()?;
-    if format.json {
-        for row in &previews {
-            writeln!(out, "{}", serde_json::to_string(row).map_err(std::io::Error::from)?)?;
-        }
-        return Ok(());
+    if json {
+        return previews.iter().try_for_each(|preview| json_line(out, preview));
     }
-    writeln!(out)?;
     let tested = counted(events.len() as u64, "event", "events");
-    writeln!(out, "Of the last {tested}, each handler would take:")?;
+    writeln!(out, "\nOf the last {tested}, each handler would take:")?;
     let cells = previews.iter().map(|row| {
         [
             row.handler.to_owned(),
@@ -109,8 +94,7 @@ pub(super) fn run(
         row.warn(out)?;
     }
     for row in previews.iter().filter(|row| !row.shown.is_empty()) {
-        writeln!(out)?;
-        writeln!(out, "{}:", row.handler)?;
+        writeln!(out, "\n{}:", row.handler)?;
         for line in &row.shown {
             writeln!(out, "{}", line.get())?;
         }
@@ -120,7 +104,11 @@ pub(super) fn run(
 
 /// The names of the handlers that have cursors in the journal.
 fn enrolled(store: &Store) -> Result<BTreeSet<Arc<str>>, Error> {
-    store.handlers()?.iter().map(|row| parse::<HandlerReport<IgnoredAny>>(row).map(|row| row.handler)).collect()
+    store
+        .handlers()?
+        .iter()
+        .map(|row| parse::<HandlerReport<IgnoredAny>>(row).map(|row| row.handler))
+        .collect()
 }
 
 /// A stored event, decoded again from its bytes.
@@ -138,35 +126,31 @@ impl<'a> HandlerPreview<'a> {
         show: usize,
         enrolled: &BTreeSet<Arc<str>>,
     ) -> Result<Self, Error> {
-        let mut preview = Self {
+        let wanted: Vec<_> = events.iter().filter(|event| handler.filter.wants(event)).collect();
+        let incoming = wanted.iter().filter(|event| event.element.class() == Class::Incoming).count();
+        let mut names = BTreeMap::new();
+        for event in &wanted {
+            *names.entry(event.element.name().to_owned()).or_default() += 1;
+        }
+        let masked = |event: &Arc<Event>| Delivery::new(Arc::clone(event), 1, false).masked(&handler.mask);
+        let newest = wanted.iter().skip(wanted.len().saturating_sub(show));
+        let shown =
+            newest.filter_map(|event| masked(event).ok()).map(|delivery| (handler.kind.shown)(&delivery));
+        Ok(Self {
             handler: &handler.name,
             kind: handler.kind.name,
             tested: events.len(),
-            takes: 0,
-            incoming: 0,
-            lost: 0,
-            names: BTreeMap::new(),
+            takes: wanted.len(),
+            incoming,
+            lost: wanted.iter().filter(|event| masked(event).is_err()).count(),
+            names,
             unmatched: unmatched(handler, events),
             start_ignored: handler.start.is_some() && enrolled.contains(&*handler.name),
-            shown: Vec::new(),
-        };
-        let wanted: Vec<&Arc<Event>> = events.iter().filter(|event| handler.filter.wants(event)).collect();
-        for event in &wanted {
-            preview.takes += 1;
-            preview.incoming += usize::from(event.element.class() == Class::Incoming);
-            *preview.names.entry(event.element.name().to_owned()).or_default() += 1;
-        }
-        for (at, event) in wanted.iter().enumerate() {
-            match Delivery::new(Arc::clone(event), 1, false).masked(&handler.mask) {
-                Ok(masked) if at + show >= wanted.len() => {
-                    let line = RawValue::from_string((handler.kind.shown)(&masked));
-                    preview.shown.push(line.map_err(std::io::Error::from)?);
-                }
-                Ok(_) => {}
-                Err(_unreadable) => preview.lost += 1,
-            }
-        }
-        Ok(preview)
+            shown: shown
+                .map(RawValue::from_string)
+                .collect::<Result<_, _>>()
+                .map_err(std::io::Error::from)?,
+        })
     }
 
     /// Prints warnings about settings that are valid but probably not intended.

@@ -2,7 +2,12 @@
 
 use std::io::Write;
 
-use super::{Error, client::Client, output::stdout, selection::FilterJson};
+use super::{
+    Error,
+    client::Client,
+    output::{json_line, stdout},
+    selection::FilterJson,
+};
 use crate::admin::wire::{Changed, ChangedRows, RowsRequest};
 
 /// A list whose rows are changed by their ids.
@@ -33,11 +38,11 @@ impl Changeable {
     ) -> Result<(), Error> {
         let mut sum = Changed::new(rows, Vec::new());
         for body in bodies {
-            sum.add(client.post(&["api", "v1", self.path, verb], body)?);
+            sum.add(client.post(&[self.path, verb], body)?);
         }
         let out = &mut stdout();
         if json {
-            writeln!(out, "{}", serde_json::to_string(&sum).map_err(std::io::Error::from)?)?;
+            json_line(out, &sum)?;
         } else {
             writeln!(out, "{} {done}", sum.rows.count())?;
         }

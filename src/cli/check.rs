@@ -42,8 +42,7 @@ pub(super) fn run(args: &CheckArgs, cli: &Cli, out: &mut impl Write) -> Result<(
         print_settings(&config, out)?;
     }
     if let Some(count) = args.against_journal {
-        let format = against::PreviewFormat { show: args.show, json: args.json };
-        against::run(&config.handlers, &args.store.open(cli)?, count, format, out)?;
+        against::run(&config.handlers, &args.store.open(cli)?, count, args.show, args.json, out)?;
     }
     if args.connect {
         connect::run(config.handlers, args.json, out)?;

@@ -3,11 +3,12 @@
 use std::{
     ffi::OsString,
     io::Write,
+    iter::successors,
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
-use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, redirect};
+use reqwest::{RequestBuilder, Response, StatusCode, Url, redirect};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use tokio::runtime::Runtime;
@@ -70,10 +71,7 @@ impl AdminArgs {
             let instead = "give --admin-user, with its password in BIKHOOK_ADMIN_PASSWORD";
             check_not_exposed(url, admin.listen, instead)?;
         }
-        let url = match url {
-            Some(url) => url,
-            None => url_of(admin.listen)?,
-        };
+        let url = url.map_or_else(|| url_of(admin.listen), Ok)?;
         Client::new(url, credentials.or(configured), read_timeout)
     }
 
@@ -94,12 +92,19 @@ pub(super) struct RequestArgs {
     #[arg(long)]
     pub(super) json: bool,
     #[command(flatten)]
-    admin: AdminArgs,
+    pub(super) admin: AdminArgs,
 }
 
 impl RequestArgs {
-    pub(super) fn client(&self, cli: &Cli) -> Result<Client, Error> {
-        self.admin.client(cli)
+    /// Sends a JSON `POST` and prints its answer.
+    pub(super) fn post<T: DeserializeOwned>(
+        &self,
+        cli: &Cli,
+        path: &[&str],
+        body: &impl Serialize,
+        words: impl FnOnce(T) -> String,
+    ) -> Result<(), Error> {
+        self.print(self.admin.client(cli)?.post(path, body)?, words)
     }
 
     /// Prints an answer as JSON or in words.
@@ -170,7 +175,7 @@ impl Client {
         Self { or_journal: true, ..self }
     }
 
-    /// Sends a `GET` and parses the JSON answer.
+    /// Sends a `GET` to a path of the API, and parses the JSON answer.
     pub(super) fn get<T: DeserializeOwned>(
         &self,
         path: &[&str],
@@ -179,9 +184,14 @@ impl Client {
         self.parse(&self.get_bytes(path, query)?)
     }
 
+    /// The health of the receiver, if it is alive.
+    pub(super) fn health(&self) -> Result<Box<RawValue>, Error> {
+        self.parse(&self.send(self.http.get(self.at(&["healthz"])))?)
+    }
+
     /// The highest stored seq, or 0 if there is none.
     pub(super) fn tip(&self) -> Result<u64, Error> {
-        Ok(self.get::<Status>(&["api", "v1", "status"], &[])?.tip)
+        Ok(self.get::<Status>(&["status"], &[])?.tip)
     }
 
     /// Sends a `GET` and returns the body.
@@ -202,7 +212,7 @@ impl Client {
             return Ok(response);
         }
         let kind = if status.is_server_error() { StreamError::Unavailable } else { StreamError::Rejected };
-        Err(kind(self.refused(status, &read(response).await.unwrap_or_default())))
+        Err(kind(self.refused(status, &self.read(response).await.unwrap_or_default())))
     }
 
     /// Runs a future on the client's runtime, for commands that send more than one request.
@@ -211,16 +221,20 @@ impl Client {
     }
 
     fn get_request(&self, path: &[&str], query: &[(&str, String)]) -> RequestBuilder {
-        let mut url = self.at(path);
+        let mut url = self.api(path);
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        self.http.request(Method::GET, url)
+        self.http.get(url)
     }
 
-    /// Sends a JSON `POST` and parses the JSON answer.
+    /// Sends a JSON `POST` to a path of the API, and parses the JSON answer.
     pub(super) fn post<T: DeserializeOwned>(&self, path: &[&str], body: &impl Serialize) -> Result<T, Error> {
-        self.parse(&self.send(self.http.request(Method::POST, self.at(path)).json(body))?)
+        self.parse(&self.send(self.http.post(self.api(path)).json(body))?)
+    }
+
+    fn api(&self, path: &[&str]) -> Url {
+        self.at(&[&["api", "v1"][..], path].concat())
     }
 
     fn at(&self, path: &[&str]) -> Url {
@@ -244,12 +258,20 @@ impl Client {
         self.runtime.block_on(async {
             let response = request.send().await.map_err(|error| self.unreachable(&error))?;
             let status = response.status();
-            let body = read(response).await.map_err(|failure| match failure {
-                ReadFailure::Connection(error) => self.unreachable(&error),
-                ReadFailure::TooLarge => self.too_large(),
-            })?;
+            let body = self.read(response).await?;
             if status.is_success() { Ok(body) } else { Err(self.refused(status, &body)) }
         })
+    }
+
+    async fn read(&self, mut response: Response) -> Result<Vec<u8>, Error> {
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
+            if body.len() + chunk.len() > ANSWER_BYTES {
+                return Err(self.too_large());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
     }
 
     fn parse<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, Error> {
@@ -336,11 +358,8 @@ pub(super) fn runtime(builder: &mut tokio::runtime::Builder) -> Result<Runtime, 
 
 /// The innermost cause of an error, which is the part that a person can act on.
 pub(super) fn cause(error: &dyn std::error::Error) -> String {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
+    let innermost = successors(Some(error), |error| error.source()).last();
+    innermost.unwrap_or(error).to_string()
 }
 
 /// The `detail` of a problem document (RFC 9457).
@@ -357,28 +376,10 @@ fn excerpt(body: &[u8]) -> String {
     plain(&String::from_utf8_lossy(&body[..body.len().min(200)]))
 }
 
-/// Why the body of an answer could not be read.
-enum ReadFailure {
-    Connection(reqwest::Error),
-    /// The body has more than [`ANSWER_BYTES`].
-    TooLarge,
-}
-
-async fn read(mut response: Response) -> Result<Vec<u8>, ReadFailure> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(ReadFailure::Connection)? {
-        if body.len() + chunk.len() > ANSWER_BYTES {
-            return Err(ReadFailure::TooLarge);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
-}
-
 #[cfg(test)]
 mod tests {
     use std::{
-        io::{Read as _, Write as _},
+        io::{BufRead, BufReader},
         net::TcpListener,
         thread,
     };
@@ -391,18 +392,14 @@ mod tests {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let server = thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
-            let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") {
-                let mut byte = [0];
-                stream.read_exact(&mut byte).unwrap();
-                head.extend(byte);
-            }
+            // The request ends with an empty line.
+            BufReader::new(&stream).lines().find(|line| line.as_ref().unwrap().is_empty());
             write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {bytes}\r\n\r\n").unwrap();
             // A client that has read enough closes the connection.
             let _ = stream.write_all(&vec![b'0'; bytes]);
         });
         let client = Client::new(parse_url(&url, ADMIN_EXAMPLE).unwrap(), None, READ_TIMEOUT).unwrap();
-        let answer = client.get_bytes(&["api"], &[]);
+        let answer = client.get_bytes(&[], &[]);
         drop(client);
         server.join().unwrap();
         answer.map(|body| body.len()).map_err(|error| error.to_string())

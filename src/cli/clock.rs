@@ -7,6 +7,7 @@ use super::{Cli, Error, client::RequestArgs, output::print_object};
 use crate::{
     admin::wire::{AcceptedClock, EmptyBody},
     clock::ClockStatus,
+    settings::keys_of,
 };
 
 #[derive(clap::Args)]
@@ -32,14 +33,13 @@ pub(super) fn run(args: &ClockArgs, cli: &Cli) -> Result<(), Error> {
 }
 
 fn show(args: &ClockArgs, cli: &Cli) -> Result<(), Error> {
-    let answer: Box<RawValue> = args.request.client(cli)?.get(&["api", "v1", "clock"], &[])?;
-    print_object(args.request.json, answer, &["now", "wall", "trusted", "deletion", "unconfirmedUntil"])
+    let answer: Box<RawValue> = args.request.admin.client(cli)?.get(&["clock"], &[])?;
+    print_object(args.request.json, answer, keys_of::<ClockStatus>())
 }
 
 fn accept(request: &RequestArgs, cli: &Cli) -> Result<(), Error> {
-    let answer = request.client(cli)?.post(&["api", "v1", "clock", "accept"], &EmptyBody {})?;
-    request.print(answer, |AcceptedClock { accepted, clock: ClockStatus { now, .. } }| match accepted {
-        true => format!("the wall clock is accepted: it is {now}"),
-        false => format!("the wall clock is already trusted: it is {now}"),
+    request.post(cli, &["clock", "accept"], &EmptyBody {}, |AcceptedClock { accepted, clock }| {
+        let state = if accepted { "accepted" } else { "already trusted" };
+        format!("the wall clock is {state}: it is {}", clock.now)
     })
 }

@@ -8,7 +8,12 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Error, client::runtime, output::plain, settings::HandlerConfig};
+use super::{
+    Error,
+    client::runtime,
+    output::{json_line, plain},
+    settings::HandlerConfig,
+};
 use crate::handler::{Failure, OpenError};
 
 /// The result of opening a destination.
@@ -24,10 +29,10 @@ struct ConnectRow {
     took_ms: u64,
 }
 
-enum ConnectFailure {
+struct ConnectFailure {
+    error: String,
     /// The running receiver or another process uses the destination.
-    InUse(String),
-    Refused(String),
+    in_use: bool,
 }
 
 /// Opens every destination and prints the results. Returns an error if any of them fails.
@@ -46,13 +51,13 @@ pub(super) fn run(handlers: Vec<HandlerConfig>, json: bool, out: &mut impl Write
     runtime.shutdown_background();
     for (_, row) in &rows {
         if json {
-            writeln!(out, "{}", serde_json::to_string(row).map_err(std::io::Error::from)?)?;
+            json_line(out, row)?;
         } else {
             let ConnectRow { handler, ok, error, took_ms, .. } = row;
-            let result = match (ok, error) {
-                (true, None) => "ok".to_owned(),
-                (true, Some(error)) => format!("ok, but {}", plain(error)),
-                (false, error) => format!("FAILED: {}", plain(error.as_deref().unwrap_or_default())),
+            let result = match error {
+                None => "ok".to_owned(),
+                Some(error) if *ok => format!("ok, but {}", plain(error)),
+                Some(error) => format!("FAILED: {}", plain(error)),
             };
             writeln!(out, "connect  {handler}: {result} ({took_ms} ms)")?;
         }
@@ -70,23 +75,19 @@ async fn try_open(handler: HandlerConfig) -> ConnectRow {
     let started = Instant::now();
     let limit: Duration = *handler.dispatch.timeout;
     let result = timeout(limit, open(&handler)).await.unwrap_or_else(|_elapsed| {
-        Err(ConnectFailure::Refused(format!("no answer within {} s", limit.as_secs_f64())))
+        Err(ConnectFailure { error: format!("no answer within {} s", limit.as_secs_f64()), in_use: false })
     });
-    let (ok, error) = match result {
-        Ok(()) => (true, None),
-        Err(ConnectFailure::InUse(by)) => (true, Some(by)),
-        Err(ConnectFailure::Refused(error)) => (false, Some(error)),
-    };
     let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let failure = result.err();
+    let ok = failure.as_ref().is_none_or(|failure| failure.in_use);
+    let error = failure.map(|failure| failure.error);
     let HandlerConfig { name, kind, destination, .. } = handler;
     ConnectRow { handler: name.to_string(), kind: kind.name, destination, ok, error, took_ms }
 }
 
 async fn open(handler: &HandlerConfig) -> Result<(), ConnectFailure> {
     let opened = (handler.opener)(handler.name.to_string()).await;
-    let handler = opened.map_err(|OpenError { what, in_use, .. }| match in_use {
-        true => ConnectFailure::InUse(what),
-        false => ConnectFailure::Refused(what),
-    })?;
-    handler.look().await.map_err(|failure: Failure| ConnectFailure::Refused(failure.to_string()))
+    let handler = opened.map_err(|OpenError { what, in_use, .. }| ConnectFailure { error: what, in_use })?;
+    let failed = |failure: Failure| ConnectFailure { error: failure.to_string(), in_use: false };
+    handler.look().await.map_err(failed)
 }

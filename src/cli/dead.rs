@@ -8,18 +8,15 @@ use super::{
     client::RequestArgs,
     output::{confirm, print_object, print_rows},
     selection::Selection,
-    store::{Limit, StoreArgs, newest},
+    store::{ListArgs, StoreArgs, newest},
 };
-use crate::admin::wire::{ChangedRows, DeadRow};
-
-#[derive(clap::Args)]
-pub(super) struct DeadArgs {
-    #[command(subcommand)]
-    command: DeadCommand,
-}
+use crate::{
+    admin::wire::{ChangedRows, DeadRow},
+    settings::keys_of,
+};
 
 #[derive(Subcommand)]
-enum DeadCommand {
+pub(super) enum DeadCommand {
     /// List dead letters
     List(DeadListArgs),
     /// Show a dead letter with its error and its event (contains personal data)
@@ -31,23 +28,18 @@ enum DeadCommand {
 }
 
 #[derive(clap::Args)]
-struct DeadListArgs {
+pub(super) struct DeadListArgs {
     /// Only dead letters of this handler
     #[arg(long, value_name = "NAME")]
     handler: Option<String>,
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
-    limit: Limit,
-    /// Print one JSON object per line
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    store: StoreArgs,
+    list: ListArgs,
 }
 
 #[derive(clap::Args)]
-struct DeadShowArgs {
+pub(super) struct DeadShowArgs {
     /// Id of the dead letter
     id: i64,
     /// Print one JSON object
@@ -58,7 +50,7 @@ struct DeadShowArgs {
 }
 
 #[derive(clap::Args)]
-struct DeadChangeArgs {
+pub(super) struct DeadChangeArgs {
     /// Ids of the dead letters
     ids: Vec<i64>,
     /// Instead of ids: the dead letters of this handler that match the selection, or --all
@@ -77,7 +69,7 @@ struct DeadChangeArgs {
 }
 
 #[derive(clap::Args)]
-struct DeadDropArgs {
+pub(super) struct DeadDropArgs {
     #[command(flatten)]
     change: DeadChangeArgs,
     /// Do not ask for confirmation
@@ -85,10 +77,10 @@ struct DeadDropArgs {
     yes: bool,
 }
 
-pub(super) fn run(args: &DeadArgs, cli: &Cli) -> Result<(), Error> {
-    match &args.command {
-        DeadCommand::List(list) => list.run(cli),
-        DeadCommand::Show(show) => show.run(cli),
+pub(super) fn run(command: &DeadCommand, cli: &Cli) -> Result<(), Error> {
+    match command {
+        DeadCommand::List(args) => list(args, cli),
+        DeadCommand::Show(args) => show(args, cli),
         DeadCommand::Retry(change) => change.run(cli, "retry"),
         DeadCommand::Drop(DeadDropArgs { change, .. }) if change.dry_run => change.run(cli, "drop"),
         DeadCommand::Drop(DeadDropArgs { change, yes }) => {
@@ -106,50 +98,31 @@ pub(super) fn run(args: &DeadArgs, cli: &Cli) -> Result<(), Error> {
     }
 }
 
-impl DeadListArgs {
-    fn run(&self, cli: &Cli) -> Result<(), Error> {
-        let store = self.store.open(cli)?;
-        let rows = newest(&self.limit, |before, limit| {
-            store.dead(self.handler.as_deref(), &self.selection, before, limit)
-        })?;
-        let header = ["ID", "DIED", "HANDLER", "LANE", "SEQ", "EVENT", "CAUSE", "ATTEMPTS", "RETRYING"];
-        print_rows(self.json, &rows, header, |row: DeadRow| {
-            [
-                row.id.to_string(),
-                row.died_at.to_string(),
-                row.handler.to_string(),
-                row.lane.into_owned(),
-                row.seq.to_string(),
-                row.event_name,
-                row.cause.into_owned(),
-                row.attempts.to_string(),
-                if row.retrying { "yes" } else { "no" }.to_owned(),
-            ]
-        })
-    }
+fn list(args: &DeadListArgs, cli: &Cli) -> Result<(), Error> {
+    let ListArgs { limit, json, store } = &args.list;
+    let store = store.open(cli)?;
+    let rows =
+        newest(limit, |before, limit| store.dead(args.handler.as_deref(), &args.selection, before, limit))?;
+    let header = ["ID", "DIED", "HANDLER", "LANE", "SEQ", "EVENT", "CAUSE", "ATTEMPTS", "RETRYING"];
+    print_rows(*json, &rows, header, |row: DeadRow| {
+        [
+            row.id.to_string(),
+            row.died_at.to_string(),
+            row.handler.to_string(),
+            row.lane.into_owned(),
+            row.seq.to_string(),
+            row.event_name,
+            row.cause.into_owned(),
+            row.attempts.to_string(),
+            if row.retrying { "yes" } else { "no" }.to_owned(),
+        ]
+    })
 }
 
-impl DeadShowArgs {
-    fn run(&self, cli: &Cli) -> Result<(), Error> {
-        let row = self.store.open(cli)?.dead_letter(self.id)?;
-        let keys = [
-            "id",
-            "handler",
-            "lane",
-            "seq",
-            "receivedAt",
-            "source",
-            "eventName",
-            "cause",
-            "attempts",
-            "diedAt",
-            "retrying",
-            "error",
-            "history",
-            "event",
-        ];
-        print_object(self.json, row, &keys)
-    }
+fn show(args: &DeadShowArgs, cli: &Cli) -> Result<(), Error> {
+    let row = args.store.open(cli)?.dead_letter(args.id)?;
+    let keys = [keys_of::<DeadRow>(), &["error", "history", "event"]].concat();
+    print_object(args.json, row, &keys)
 }
 
 const DEAD: Changeable =
@@ -158,7 +131,7 @@ const DEAD: Changeable =
 impl DeadChangeArgs {
     fn run(&self, cli: &Cli, verb: &str) -> Result<(), Error> {
         self.check_selects()?;
-        let client = self.request.client(cli)?;
+        let client = self.request.admin.client(cli)?;
         let mut bodies = DEAD.bodies(&self.ids);
         if let Some(handler) = &self.handler {
             bodies.push(self.selection.dead_letters(handler.clone()));

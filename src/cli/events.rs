@@ -55,8 +55,11 @@ pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
         return Ok(out.flush()?);
     }
     let cells = rows.iter().map(|row| cells(row)).collect::<Result<Vec<_>, _>>()?;
-    table(out, ["SEQ", "RECEIVED", "SOURCE", "EVENT", "STATUS", "CHANNEL", "ID"], cells)
+    table(out, HEADER, cells)
 }
+
+/// The header of [`cells`].
+pub(super) const HEADER: [&str; 7] = ["SEQ", "RECEIVED", "SOURCE", "EVENT", "STATUS", "CHANNEL", "ID"];
 
 /// The cells of an event's row. They contain no personal data.
 pub(super) fn cells(row: &RawValue) -> Result<[String; 7], Error> {
@@ -77,26 +80,21 @@ pub(super) fn cells(row: &RawValue) -> Result<[String; 7], Error> {
 mod tests {
     use super::*;
 
-    fn shown(members: &str) -> [String; 7] {
-        let event = format!(r#"{{"eventName":"x",{members}}}"#);
-        let line = format!(
-            r#"{{"seq":7,"receivedAt":"2026-01-31T09:30:00.000Z","source":"bik","eventName":"x","id":null,"event":{event}}}"#
-        );
-        cells(&RawValue::from_string(line).unwrap()).unwrap()
-    }
-
     #[test]
     fn the_table_shows_the_status_and_the_channel_of_an_event_of_any_shape() {
-        let status = |members: &str| {
-            let [.., status, channel, _] = shown(members);
-            (status, channel)
-        };
-        let both = |status: &str, channel: &str| (status.to_owned(), channel.to_owned());
         let info = r#"{"status":"read","channelId":"whatsapp","message":"\ud83d"}"#;
-        assert_eq!(status(&format!(r#""eventInfo":{info}"#)), both("read", "whatsapp"));
-        assert_eq!(status(&format!(r#""eventInfo":[{info},{{}}]"#)), both("read", "whatsapp"));
-        assert_eq!(status(r#""channel":"sms","eventProperties":{}"#), both("-", "sms"));
-        assert_eq!(status(r#""eventInfo":{"status":"","channelId":5}"#), both("-", "-"));
-        assert_eq!(status(r#""eventInfo":7"#), both("-", "-"));
+        for (members, shown) in [
+            (format!(r#""eventInfo":{info}"#), ["read", "whatsapp"]),
+            (format!(r#""eventInfo":[{info},{{}}]"#), ["read", "whatsapp"]),
+            (r#""channel":"sms","eventProperties":{}"#.to_owned(), ["-", "sms"]),
+            (r#""eventInfo":{"status":"","channelId":5}"#.to_owned(), ["-", "-"]),
+            (r#""eventInfo":7"#.to_owned(), ["-", "-"]),
+        ] {
+            let line = format!(
+                r#"{{"seq":7,"receivedAt":"2026-01-31T09:30:00.000Z","source":"bik","event":{{"eventName":"x",{members}}}}}"#
+            );
+            let [.., status, channel, _] = cells(&RawValue::from_string(line).unwrap()).unwrap();
+            assert_eq!([status, channel], shown, "{members}");
+        }
     }
 }

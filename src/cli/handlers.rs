@@ -4,13 +4,13 @@ use std::{io::Write, path::PathBuf};
 
 use clap::Subcommand;
 use serde::de::IgnoredAny;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 
 use super::{
     Cli, Error,
     client::RequestArgs,
     output::{cell, confirm, lines, parse, plain, stdout, table},
-    store::{StoreArgs, not_opened},
+    store::{StoreArgs, not_opened, raw},
 };
 use crate::{
     admin::wire::{
@@ -61,24 +61,20 @@ struct HandlerArgs {
 
 #[derive(clap::Args)]
 struct HandlerBelieveArgs {
-    /// Name of the handler
-    name: String,
     /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
-    request: RequestArgs,
+    handler: HandlerArgs,
 }
 
 #[derive(clap::Args)]
 struct HandlerPauseArgs {
-    /// Name of the handler
-    name: String,
     /// The reason, shown to other operators
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
     #[command(flatten)]
-    request: RequestArgs,
+    handler: HandlerArgs,
 }
 
 #[derive(clap::Args)]
@@ -96,8 +92,6 @@ struct HandlerRenameArgs {
 
 #[derive(clap::Args)]
 struct HandlerSkipArgs {
-    /// Name of the handler
-    name: String,
     /// Skip events below this seq, or received before this time
     #[arg(long, value_name = "SEQ|TIME")]
     before: Before,
@@ -105,7 +99,7 @@ struct HandlerSkipArgs {
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
-    request: RequestArgs,
+    handler: HandlerArgs,
 }
 
 impl std::str::FromStr for Before {
@@ -123,12 +117,25 @@ impl std::str::FromStr for Before {
 
 pub(super) fn run(args: &HandlersArgs, cli: &Cli) -> Result<(), Error> {
     match &args.command {
-        Some(HandlersCommand::Skip(skip)) => skip.run(cli),
-        Some(HandlersCommand::Pause(pause)) => pause.run(cli),
-        Some(HandlersCommand::Resume(args)) => args.resume(cli),
+        Some(HandlersCommand::Skip(args)) => skip(args, cli),
+        Some(HandlersCommand::Pause(HandlerPauseArgs { reason, handler: HandlerArgs { name, request } })) => {
+            let body = PauseRequest { reason: reason.clone() };
+            request.post(cli, &["handlers", name, "pause"], &body, |_: IgnoredAny| {
+                format!("{name} is paused: resume it with `bikhook handlers resume {name}`")
+            })
+        }
+        Some(HandlersCommand::Resume(HandlerArgs { name, request })) => {
+            request.post(cli, &["handlers", name, "resume"], &EmptyBody {}, |Resumed { resumed, .. }| {
+                format!("{name} {}", if resumed { "is resumed" } else { "was not paused" })
+            })
+        }
         Some(HandlersCommand::Rename(rename)) => rename.run(cli),
-        Some(HandlersCommand::Retry(args)) => args.retry(cli),
-        Some(HandlersCommand::Believe(believe)) => believe.run(cli),
+        Some(HandlersCommand::Retry(HandlerArgs { name, request })) => {
+            request.post(cli, &["handlers", name, "retry"], &EmptyBody {}, |_: IgnoredAny| {
+                format!("{name} retries now")
+            })
+        }
+        Some(HandlersCommand::Believe(args)) => believe(args, cli),
         None => list(args, cli),
     }
 }
@@ -159,17 +166,16 @@ fn list(args: &HandlersArgs, cli: &Cli) -> Result<(), Error> {
     let mut notes = Vec::new();
     for row in &rows {
         let HandlerReport::<LaneReport> { handler, kind, paused, dead, lanes, .. } = parse(row)?;
-        notes
-            .extend(paused.map(|PauseRow { at, reason }| {
-                format!("{handler} is paused since {at}: {}", plain(&reason))
-            }));
-        let open_error = lanes.iter().find_map(|lane| lane.open_error.as_ref());
-        notes.extend(open_error.map(|error| format!("{handler} could not be opened: {}", plain(error))));
-        let wait_note = |lane: &LaneReport| {
-            let what = lane.waits_for.as_ref()?;
-            Some(format!("{handler}, lane {}: {}", lane.lane, plain(what)))
-        };
-        notes.extend(lanes.iter().filter_map(wait_note));
+        if let Some(PauseRow { at, reason }) = paused {
+            notes.push(format!("{handler} is paused since {at}: {}", plain(&reason)));
+        }
+        if let Some(error) = lanes.iter().find_map(|lane| lane.open_error.as_ref()) {
+            notes.push(format!("{handler} could not be opened: {}", plain(error)));
+        }
+        for LaneReport { lane, waits_for, .. } in &lanes {
+            let note = |what: &String| format!("{handler}, lane {lane}: {}", plain(what));
+            notes.extend(waits_for.as_ref().map(note));
+        }
         cells.extend(lanes.into_iter().enumerate().map(|(at, lane)| {
             [
                 handler.to_string(),
@@ -213,34 +219,6 @@ fn elapsed(seconds: u64) -> String {
     }
 }
 
-impl HandlerPauseArgs {
-    fn run(&self, cli: &Cli) -> Result<(), Error> {
-        let body = PauseRequest { reason: self.reason.clone() };
-        let path = ["api", "v1", "handlers", &self.name, "pause"];
-        let answer: Box<RawValue> = self.request.client(cli)?.post(&path, &body)?;
-        self.request.print(answer, |_: IgnoredAny| {
-            format!("{} is paused: resume it with `bikhook handlers resume {0}`", self.name)
-        })
-    }
-}
-
-impl HandlerArgs {
-    fn resume(&self, cli: &Cli) -> Result<(), Error> {
-        let path = ["api", "v1", "handlers", &self.name, "resume"];
-        let answer: Box<RawValue> = self.request.client(cli)?.post(&path, &EmptyBody {})?;
-        self.request.print(answer, |Resumed { resumed, .. }| match resumed {
-            true => format!("{} is resumed", self.name),
-            false => format!("{} was not paused", self.name),
-        })
-    }
-
-    fn retry(&self, cli: &Cli) -> Result<(), Error> {
-        let path = ["api", "v1", "handlers", &self.name, "retry"];
-        let answer: Box<RawValue> = self.request.client(cli)?.post(&path, &EmptyBody {})?;
-        self.request.print(answer, |_: IgnoredAny| format!("{} retries now", self.name))
-    }
-}
-
 impl HandlerRenameArgs {
     fn run(&self, cli: &Cli) -> Result<(), Error> {
         let Self { old, new, .. } = self;
@@ -251,12 +229,11 @@ impl HandlerRenameArgs {
                     RenameError::Open(error) => not_opened(error),
                     other => Error::Failed(other.to_string()),
                 })?;
-                to_raw_value(&Renamed { handler: old.clone(), to: new.clone() })
-                    .map_err(std::io::Error::from)?
+                raw(&Renamed { handler: old.clone(), to: new.clone() })?
             }
             None => {
-                let path = ["api", "v1", "handlers", old, "rename"];
-                self.request.client(cli)?.post(&path, &wire::RenameRequest { to: new.clone() })?
+                let body = wire::RenameRequest { to: new.clone() };
+                self.request.admin.client(cli)?.post(&["handlers", old, "rename"], &body)?
             }
         };
         self.request.print(answer, |_: IgnoredAny| {
@@ -276,42 +253,36 @@ impl HandlerRenameArgs {
     }
 }
 
-impl HandlerBelieveArgs {
-    fn run(&self, cli: &Cli) -> Result<(), Error> {
-        let client = self.request.client(cli)?;
-        let question = format!(
-            "Events that the destination of {:?} refuses now become dead letters. Continue?",
-            self.name
-        );
-        confirm(&question, self.yes)?;
-        let path = ["api", "v1", "handlers", &self.name, "believe"];
-        let answer: Box<RawValue> = client.post(&path, &EmptyBody {})?;
-        self.request.print(answer, |Believed { upto, classes, .. }| match &*classes.join(", ") {
-            "" => format!("{} has no refused events that wait", self.name),
-            classes => format!(
-                "{}: events up to seq {upto} that are refused ({classes}) become dead letters, until one is accepted",
-                self.name
-            ),
-        })
-    }
+fn believe(args: &HandlerBelieveArgs, cli: &Cli) -> Result<(), Error> {
+    let HandlerArgs { name, request } = &args.handler;
+    let client = request.admin.client(cli)?;
+    let question =
+        format!("Events that the destination of {name:?} refuses now become dead letters. Continue?");
+    confirm(&question, args.yes)?;
+    let answer = client.post(&["handlers", name, "believe"], &EmptyBody {})?;
+    request.print(answer, |Believed { upto, classes, .. }| match &*classes.join(", ") {
+        "" => format!("{name} has no refused events that wait"),
+        classes => format!(
+            "{name}: events up to seq {upto} that are refused ({classes}) become dead letters, until one is \
+             accepted"
+        ),
+    })
 }
 
-impl HandlerSkipArgs {
-    fn run(&self, cli: &Cli) -> Result<(), Error> {
-        let Self { name, before, .. } = self;
-        let client = self.request.client(cli)?;
-        let what = match before {
-            Before::Seq(seq) => format!("below seq {seq}"),
-            Before::Time(time) => format!("received before {time}"),
-        };
-        let question = format!("{name:?} will skip its undelivered events {what}. Continue?");
-        confirm(&question, self.yes)?;
-        let path = ["api", "v1", "handlers", name, "skip"];
-        let answer: Box<RawValue> = client.post(&path, &wire::SkipRequest { before: *before })?;
-        self.request.print(answer, |Skipped { before, .. }| {
-            format!("{name} skips all undelivered events below seq {before}")
-        })
-    }
+fn skip(args: &HandlerSkipArgs, cli: &Cli) -> Result<(), Error> {
+    let HandlerArgs { name, request } = &args.handler;
+    let client = request.admin.client(cli)?;
+    let what = match args.before {
+        Before::Seq(seq) => format!("below seq {seq}"),
+        Before::Time(time) => format!("received before {time}"),
+    };
+    let question = format!("{name:?} will skip its undelivered events {what}. Continue?");
+    confirm(&question, args.yes)?;
+    let body = wire::SkipRequest { before: args.before };
+    let answer = client.post(&["handlers", name, "skip"], &body)?;
+    request.print(answer, |Skipped { before, .. }| {
+        format!("{name} skips all undelivered events below seq {before}")
+    })
 }
 
 #[cfg(test)]

@@ -2,8 +2,6 @@
 
 use std::io::Write;
 
-use serde_json::value::RawValue;
-
 use super::{
     Cli, Error,
     client::AdminArgs,
@@ -20,7 +18,7 @@ pub(super) struct HealthArgs {
 }
 
 pub(super) fn run(args: &HealthArgs, cli: &Cli) -> Result<(), Error> {
-    let answer: Box<RawValue> = args.admin.probe(cli)?.get(&["healthz"], &[])?;
+    let answer = args.admin.probe(cli)?.health()?;
     let out = &mut stdout();
     if args.json {
         return lines(out, &[answer]);

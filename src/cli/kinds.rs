@@ -1,10 +1,13 @@
 //! `bikhook kinds`: lists the handler kinds in this binary.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use serde::Serialize;
 
-use super::{Error, output::table};
+use super::{
+    Error,
+    output::{json_line, table},
+};
 use crate::handler::{KINDS, KindRow};
 
 #[derive(clap::Args)]
@@ -15,14 +18,11 @@ pub(super) struct KindsArgs {
 }
 
 pub(super) fn run(args: &KindsArgs, out: &mut impl Write) -> Result<(), Error> {
+    let mut kinds = KINDS.iter().map(KindLine::of);
     if args.json {
-        for row in KINDS {
-            serde_json::to_writer(&mut *out, &KindLine::of(row)).map_err(io::Error::from)?;
-            writeln!(out)?;
-        }
-        return Ok(());
+        return kinds.try_for_each(|kind| json_line(out, &kind));
     }
-    let cells = KINDS.iter().map(KindLine::of).map(|line| {
+    let cells = kinds.map(|line| {
         [
             line.kind.to_owned(),
             line.batch.to_string(),

@@ -28,7 +28,7 @@ pub(super) struct MessageArgs {
 
 pub(super) fn run(args: &MessageArgs, cli: &Cli) -> Result<(), Error> {
     let client = args.admin.client(cli)?;
-    let TimelineList { messages } = client.get(&["api", "v1", "messages", &args.id], &[])?;
+    let TimelineList { messages } = client.get(&["messages", &args.id], &[])?;
     let out = &mut stdout();
     if args.json {
         return lines(out, &messages);
@@ -75,13 +75,12 @@ fn head(Timeline { message, sightings }: &Timeline<String>) -> [(&'static str, O
     let deleted = if message.deleted { " (deleted)" } else { "" };
     let state = state.or_else(|| message.incoming.then(|| "received".to_owned()));
     // For example "broadcast (CAMPAIGN) 57": BIK's category, the owner in BIK's spelling, and its id.
-    let owner = message.owner.as_ref().map(|owner| match &message.category {
-        Some(category) => format!("{category} ({owner})"),
-        None => owner.to_string(),
-    });
-    let owner = owner.map(|owner| match &message.owner_id {
-        Some(id) => format!("{owner} {id}"),
-        None => owner,
+    let owner = message.owner.as_ref().filter(|_| !message.incoming).map(|owner| {
+        let id = message.owner_id.as_ref().map(|id| format!(" {id}")).unwrap_or_default();
+        match &message.category {
+            Some(category) => format!("{category} ({owner}){id}"),
+            None => format!("{owner}{id}"),
+        }
     });
     let place = [Some(&message.source), message.store.as_ref(), message.channel.as_ref()];
     let place = place.into_iter().flatten().map(|name| &**name).collect::<Vec<_>>().join(", ");
@@ -91,7 +90,7 @@ fn head(Timeline { message, sightings }: &Timeline<String>) -> [(&'static str, O
         // BIK's failure text. It is shown even if the message was delivered after an earlier failure.
         ("reason", message.reason.clone()),
         (if message.incoming { "from" } else { "to" }, customer),
-        ("sent by", owner.filter(|_| !message.incoming)),
+        ("sent by", owner),
         ("source", Some(place)),
         ("created", message.created_at.map(|at| at.to_string())),
         ("events", sightings.is_empty().then(|| "none".to_owned())),

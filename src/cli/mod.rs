@@ -79,11 +79,13 @@ enum CliCommand {
     /// List the handlers and their progress; pause, resume, retry, skip or rename one
     Handlers(handlers::HandlersArgs),
     /// List, show, retry or drop dead letters: events that a handler does not get unless an operator retries them
-    Dead(dead::DeadArgs),
+    #[command(subcommand)]
+    Dead(dead::DeadCommand),
     /// Deliver stored events to a handler again
     Replay(Box<replay::ReplayArgs>),
     /// List, show, retry or drop bodies and elements that could not be stored as events
-    Quarantine(quarantine::QuarantineArgs),
+    #[command(subcommand)]
+    Quarantine(quarantine::QuarantineCommand),
     /// Check whether the receiver is alive (exit code 0 or 1)
     Health(health::HealthArgs),
     /// Show whether the wall clock is trusted; accept it after a jump
@@ -122,9 +124,9 @@ impl Cli {
             CliCommand::Rebuild(args) => rebuild::run(args, self),
             CliCommand::Export(args) => export::run(args, self),
             CliCommand::Handlers(args) => handlers::run(args, self),
-            CliCommand::Dead(args) => dead::run(args, self),
+            CliCommand::Dead(command) => dead::run(command, self),
             CliCommand::Replay(args) => replay::run(args, self),
-            CliCommand::Quarantine(args) => quarantine::run(args, self),
+            CliCommand::Quarantine(command) => quarantine::run(command, self),
             CliCommand::Health(args) => health::run(args, self),
             CliCommand::Clock(args) => clock::run(args, self),
             CliCommand::Kinds(args) => kinds::run(args, out),
@@ -145,6 +147,9 @@ pub enum Error {
     /// A configured resource cannot be used, such as a journal of a newer version. A retry does not help.
     #[error("{0}")]
     Unusable(String),
+    /// The journal of a stopped receiver cannot be read.
+    #[error(transparent)]
+    Journal(#[from] crate::journal::Error),
     /// Any other failure; the text says what to do.
     #[error("{0}")]
     Failed(String),
@@ -155,7 +160,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Unusable(_) => 2,
-            Self::Output(_) | Self::Failed(_) => 1,
+            Self::Output(_) | Self::Journal(_) | Self::Failed(_) => 1,
         }
     }
 

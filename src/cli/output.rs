@@ -2,13 +2,12 @@
 
 use std::{
     collections::BTreeMap,
-    fmt::Write as _,
     io::{self, BufWriter, IsTerminal, Write},
 };
 
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 use super::{
@@ -27,6 +26,11 @@ pub(super) fn lines(out: &mut impl Write, rows: &[Box<RawValue>]) -> Result<(), 
         writeln!(out, "{}", row.get())?;
     }
     Ok(out.flush()?)
+}
+
+/// Prints a value as a line of JSON.
+pub(super) fn json_line(out: &mut impl Write, value: &impl Serialize) -> Result<(), Error> {
+    Ok(writeln!(out, "{}", serde_json::to_string(value).map_err(io::Error::from)?)?)
 }
 
 /// Prints rows as a table.
@@ -111,15 +115,15 @@ pub(super) fn bar(steps: u64) -> ProgressBar {
 
 /// Escapes characters that would control a terminal: posted data may contain control sequences or bidirectional marks.
 pub(super) fn plain(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut plain, c| {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
         if controls_terminal(c) {
-            // Writing to a String does not fail.
-            let _ = write!(plain, "{}", c.escape_default());
+            plain.extend(c.escape_default());
         } else {
             plain.push(c);
         }
-        plain
-    })
+    }
+    plain
 }
 
 /// A cell of a table, or `-` if there is no value.

@@ -9,20 +9,17 @@ use super::{
     changes::Changeable,
     client::{AdminArgs, RequestArgs},
     output::{cell, confirm, lines, parse_rows, plain, print_members, print_rows, stdout},
-    store::{Limit, StoreArgs, newest},
+    store::{ListArgs, StoreArgs, newest},
 };
-use crate::admin::wire::{ChangedRows, QuarantineRow, Retried, RetriedList};
-
-#[derive(clap::Args)]
-pub(super) struct QuarantineArgs {
-    #[command(subcommand)]
-    command: QuarantineCommand,
-}
+use crate::{
+    admin::wire::{ChangedRows, QuarantineRow, Retried, RetriedList},
+    settings::keys_of,
+};
 
 #[derive(Subcommand)]
-enum QuarantineCommand {
+pub(super) enum QuarantineCommand {
     /// List quarantine entries
-    List(QuarantineListArgs),
+    List(ListArgs),
     /// Show an entry: its error and its bytes (contains personal data)
     Show(QuarantineShowArgs),
     /// Retry entries: what can be read now is stored as events
@@ -32,18 +29,7 @@ enum QuarantineCommand {
 }
 
 #[derive(clap::Args)]
-struct QuarantineListArgs {
-    #[command(flatten)]
-    limit: Limit,
-    /// Print one JSON object per line
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    store: StoreArgs,
-}
-
-#[derive(clap::Args)]
-struct QuarantineShowArgs {
+pub(super) struct QuarantineShowArgs {
     /// Id of the entry
     id: i64,
     /// Print only the received bytes, unchanged
@@ -57,7 +43,7 @@ struct QuarantineShowArgs {
 }
 
 #[derive(clap::Args)]
-struct QuarantineRetryArgs {
+pub(super) struct QuarantineRetryArgs {
     /// Ids of the entries
     #[arg(required = true)]
     ids: Vec<i64>,
@@ -69,7 +55,7 @@ struct QuarantineRetryArgs {
 }
 
 #[derive(clap::Args)]
-struct QuarantineDropArgs {
+pub(super) struct QuarantineDropArgs {
     /// Ids of the entries
     #[arg(required = true)]
     ids: Vec<i64>,
@@ -80,62 +66,57 @@ struct QuarantineDropArgs {
     request: RequestArgs,
 }
 
-pub(super) fn run(args: &QuarantineArgs, cli: &Cli) -> Result<(), Error> {
-    match &args.command {
-        QuarantineCommand::List(list) => list.run(cli),
-        QuarantineCommand::Show(show) => show.run(cli),
-        QuarantineCommand::Retry(retry) => retry.run(cli),
-        QuarantineCommand::Drop(drop) => drop.run(cli),
+pub(super) fn run(command: &QuarantineCommand, cli: &Cli) -> Result<(), Error> {
+    match command {
+        QuarantineCommand::List(args) => list(args, cli),
+        QuarantineCommand::Show(args) => show(args, cli),
+        QuarantineCommand::Retry(args) => retry(args, cli),
+        QuarantineCommand::Drop(args) => drop_entries(args, cli),
     }
 }
 
-impl QuarantineListArgs {
-    fn run(&self, cli: &Cli) -> Result<(), Error> {
-        let store = self.store.open(cli)?;
-        let rows = newest(&self.limit, |before, limit| store.quarantine(before, limit))?;
-        let header = ["ID", "FIRST", "LAST", "COUNT", "SOURCE", "REASON", "CONFLICTS WITH", "BYTES"];
-        print_rows(self.json, &rows, header, |row: QuarantineRow| {
-            [
-                row.id.to_string(),
-                row.first_at.to_string(),
-                row.last_at.to_string(),
-                row.count.to_string(),
-                row.source.to_string(),
-                row.reason.into_owned(),
-                cell(row.conflicts_with),
-                row.size_bytes.to_string(),
-            ]
-        })
-    }
+fn list(args: &ListArgs, cli: &Cli) -> Result<(), Error> {
+    let store = args.store.open(cli)?;
+    let rows = newest(&args.limit, |before, limit| store.quarantine(before, limit))?;
+    let header = ["ID", "FIRST", "LAST", "COUNT", "SOURCE", "REASON", "CONFLICTS WITH", "BYTES"];
+    print_rows(args.json, &rows, header, |row: QuarantineRow| {
+        [
+            row.id.to_string(),
+            row.first_at.to_string(),
+            row.last_at.to_string(),
+            row.count.to_string(),
+            row.source.to_string(),
+            row.reason.into_owned(),
+            cell(row.conflicts_with),
+            row.size_bytes.to_string(),
+        ]
+    })
 }
 
-impl QuarantineShowArgs {
-    fn run(&self, cli: &Cli) -> Result<(), Error> {
-        let store = self.store.open(cli)?;
-        let out = &mut stdout();
-        if self.raw {
-            out.write_all(&store.quarantined_bytes(self.id)?)?;
-            return Ok(out.flush()?);
-        }
-        let row = store.quarantined(self.id)?;
-        if self.json {
-            return lines(out, &[row]);
-        }
-        let keys =
-            ["id", "source", "reason", "conflictsWith", "sizeBytes", "count", "firstAt", "lastAt", "detail"];
-        print_members(out, &row, &keys)?;
-        let bytes = store.quarantined_bytes(self.id)?;
-        writeln!(out)?;
-        if std::io::stdout().is_terminal() {
-            let text = String::from_utf8_lossy(&bytes);
-            for line in text.lines() {
-                writeln!(out, "{}", plain(line))?;
-            }
-        } else {
-            out.write_all(&bytes)?;
-        }
-        Ok(out.flush()?)
+fn show(args: &QuarantineShowArgs, cli: &Cli) -> Result<(), Error> {
+    let store = args.store.open(cli)?;
+    let out = &mut stdout();
+    if args.raw {
+        out.write_all(&store.quarantined_bytes(args.id)?)?;
+        return Ok(out.flush()?);
     }
+    let row = store.quarantined(args.id)?;
+    if args.json {
+        return lines(out, &[row]);
+    }
+    let keys = [keys_of::<QuarantineRow>(), &["detail"]].concat();
+    print_members(out, &row, &keys)?;
+    let bytes = store.quarantined_bytes(args.id)?;
+    writeln!(out)?;
+    if std::io::stdout().is_terminal() {
+        let text = String::from_utf8_lossy(&bytes);
+        for line in text.lines() {
+            writeln!(out, "{}", plain(line))?;
+        }
+    } else {
+        out.write_all(&bytes)?;
+    }
+    Ok(out.flush()?)
 }
 
 /// A request has at most 100 ids, because a retry decodes every byte of an entry again.
@@ -145,43 +126,39 @@ const QUARANTINE: Changeable = Changeable {
     unknown: |ids| format!("there are no entries {ids:?} in quarantine"),
 };
 
-impl QuarantineRetryArgs {
-    fn run(&self, cli: &Cli) -> Result<(), Error> {
-        let client = self.admin.client(cli)?;
-        let mut results = Vec::new();
-        for body in QUARANTINE.bodies(&self.ids) {
-            let answer: RetriedList<_> = client.post(&["api", "v1", "quarantine", "retry"], &body)?;
-            results.extend(answer.results);
-        }
-        let rows: Vec<Retried<String>> = parse_rows(&results)?;
-        let unknown: Vec<_> = rows.iter().filter(|row| row.outcome == "unknown").map(|row| row.id).collect();
-        let left = rows.iter().filter(|row| !["stored", "unknown"].contains(&row.outcome.as_str())).count();
-        let header = ["ID", "OUTCOME", "ACCEPTED", "DUPLICATES", "UNREADABLE", "CONFLICTS", "CONFLICTS WITH"];
-        print_rows(self.json, &results, header, |row: Retried<String>| {
-            [
-                row.id.to_string(),
-                row.outcome,
-                row.accepted.to_string(),
-                row.duplicates.to_string(),
-                row.unreadable.to_string(),
-                row.conflicts.to_string(),
-                cell(row.conflicts_with),
-            ]
-        })?;
-        if left > 0 {
-            return Err(Error::Failed(format!("{left} of the entries could not be stored")));
-        }
-        QUARANTINE.check_known(&unknown)
+fn retry(args: &QuarantineRetryArgs, cli: &Cli) -> Result<(), Error> {
+    let client = args.admin.client(cli)?;
+    let mut results = Vec::new();
+    for body in QUARANTINE.bodies(&args.ids) {
+        let answer: RetriedList<_> = client.post(&["quarantine", "retry"], &body)?;
+        results.extend(answer.results);
     }
+    let rows: Vec<Retried<String>> = parse_rows(&results)?;
+    let unknown: Vec<_> = rows.iter().filter(|row| row.outcome == "unknown").map(|row| row.id).collect();
+    let left = rows.iter().filter(|row| !["stored", "unknown"].contains(&row.outcome.as_str())).count();
+    let header = ["ID", "OUTCOME", "ACCEPTED", "DUPLICATES", "UNREADABLE", "CONFLICTS", "CONFLICTS WITH"];
+    print_rows(args.json, &results, header, |row: Retried<String>| {
+        [
+            row.id.to_string(),
+            row.outcome,
+            row.accepted.to_string(),
+            row.duplicates.to_string(),
+            row.unreadable.to_string(),
+            row.conflicts.to_string(),
+            cell(row.conflicts_with),
+        ]
+    })?;
+    if left > 0 {
+        return Err(Error::Failed(format!("{left} of the entries could not be stored")));
+    }
+    QUARANTINE.check_known(&unknown)
 }
 
-impl QuarantineDropArgs {
-    fn run(&self, cli: &Cli) -> Result<(), Error> {
-        let client = self.request.client(cli)?;
-        let question =
-            format!("{} of the quarantine entries will be deleted permanently. Continue?", self.ids.len());
-        confirm(&question, self.yes)?;
-        let bodies = QUARANTINE.bodies(&self.ids);
-        QUARANTINE.change(&client, "drop", &bodies, (ChangedRows::Dropped(0), "dropped"), self.request.json)
-    }
+fn drop_entries(args: &QuarantineDropArgs, cli: &Cli) -> Result<(), Error> {
+    let client = args.request.admin.client(cli)?;
+    let question =
+        format!("{} of the quarantine entries will be deleted permanently. Continue?", args.ids.len());
+    confirm(&question, args.yes)?;
+    let bodies = QUARANTINE.bodies(&args.ids);
+    QUARANTINE.change(&client, "drop", &bodies, (ChangedRows::Dropped(0), "dropped"), args.request.json)
 }

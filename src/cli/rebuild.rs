@@ -24,8 +24,8 @@ pub(super) struct RebuildArgs {
 }
 
 pub(super) fn run(args: &RebuildArgs, cli: &Cli) -> Result<(), Error> {
-    let client = args.request.client(cli)?;
-    let started: Box<RawValue> = client.post(&["api", "v1", "insight", "rebuild"], &EmptyBody {})?;
+    let client = args.request.admin.client(cli)?;
+    let started: Box<RawValue> = client.post(&["insight", "rebuild"], &EmptyBody {})?;
     let answer = if args.detach { started } else { watch(&client, started)? };
     args.request.print(answer, |InsightProgress { cursor, rebuilding_to, .. }| match rebuilding_to {
         Some(to) => format!("insight is rebuilding up to seq {to}: `bikhook stats` shows its progress"),
@@ -48,6 +48,6 @@ fn watch(client: &Client, started: Box<RawValue>) -> Result<Box<RawValue>, Error
         bar.set_position(cursor.saturating_sub(from));
         bar.set_message(format!("seq {cursor}"));
         std::thread::sleep(PROGRESS_INTERVAL);
-        row = client.get(&["api", "v1", "insight"], &[])?;
+        row = client.get(&["insight"], &[])?;
     }
 }

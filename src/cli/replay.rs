@@ -15,6 +15,7 @@ use super::{
 use crate::{
     admin::wire::{Changed, DryRun, EmptyBody, ReplayList, ReplayRequest, ReplayRow},
     plural::counted,
+    settings::keys_of,
 };
 
 #[derive(clap::Args)]
@@ -85,7 +86,7 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(300);
 
 pub(super) fn run(args: &ReplayArgs, cli: &Cli) -> Result<(), Error> {
     match &args.command {
-        Some(ReplayCommand::List(list)) => list.run(cli),
+        Some(ReplayCommand::List(args)) => list(args, cli),
         Some(ReplayCommand::Show(show)) => show.show(cli),
         Some(ReplayCommand::Pause(change)) => change.run(cli, "pause"),
         Some(ReplayCommand::Resume(change)) => change.run(cli, "resume"),
@@ -114,14 +115,14 @@ impl ReplayReport {
 
 impl ReplayStartArgs {
     fn run(&self, cli: &Cli) -> Result<(), Error> {
-        let client = self.request.client(cli)?;
         // clap requires the handler.
         let handler = self.handler.clone().unwrap_or_default();
         if self.dead {
-            return self.retry_dead(&client, handler);
+            return self.retry_dead(cli, handler);
         }
+        let client = self.request.admin.client(cli)?;
         let body = ReplayRequest { rate: self.rate, dry_run: self.dry_run, ..self.selection.replay(handler) };
-        let answer: Box<RawValue> = client.post(&["api", "v1", "replays"], &body)?;
+        let answer: Box<RawValue> = client.post(&["replays"], &body)?;
         if self.dry_run {
             return self.print_count(answer);
         }
@@ -138,10 +139,9 @@ impl ReplayStartArgs {
         Err(Error::Failed(format!("replay {} was {} before its end", last.id, last.state)))
     }
 
-    fn retry_dead(&self, client: &Client, handler: String) -> Result<(), Error> {
+    fn retry_dead(&self, cli: &Cli, handler: String) -> Result<(), Error> {
         let body = self.selection.dead_letters(handler);
-        let answer: Box<RawValue> = client.post(&["api", "v1", "dead", "retry"], &body)?;
-        self.request.print(answer, |mut changed: Changed| {
+        self.request.post(cli, &["dead", "retry"], &body, |mut changed: Changed| {
             let dead = counted(*changed.rows.count() as u64, "dead letter", "dead letters");
             format!("{dead} will be retried: see `bikhook dead list`")
         })
@@ -182,7 +182,7 @@ fn watch(client: &Client, started: &ReplayReport) -> Result<Box<RawValue>, Error
         "replay {id} runs in the receiver; Ctrl-C does not stop it, `bikhook replay cancel {id}` does"
     ));
     loop {
-        let row: Box<RawValue> = client.get(&["api", "v1", "replays", &id], &[])?;
+        let row: Box<RawValue> = client.get(&["replays", &id], &[])?;
         let replay: ReplayReport = parse(&row)?;
         let (done, all) = replay.progress();
         bar.set_length(all);
@@ -198,68 +198,40 @@ fn watch(client: &Client, started: &ReplayReport) -> Result<Box<RawValue>, Error
     }
 }
 
-impl ReplayListArgs {
-    fn run(&self, cli: &Cli) -> Result<(), Error> {
-        let ReplayList { replays } = self.admin.client(cli)?.get(&["api", "v1", "replays"], &[])?;
-        let header = [
-            "ID",
-            "HANDLER",
-            "STATE",
-            "PROGRESS",
-            "DELIVERED",
-            "FROM",
-            "UPTO",
-            "STARTED",
-            "ENDED",
-            "WAITS FOR",
-        ];
-        print_rows(self.json, &replays, header, |row: ReplayReport| {
-            let (done, all) = row.progress();
-            let percent = if row.state == "done" { 100 } else { done * 100 / all.max(1) };
-            let known = row.cursor.is_some() || !row.has_ended();
-            [
-                row.id.to_string(),
-                row.handler.to_string(),
-                row.state,
-                cell(known.then(|| format!("{percent} %"))),
-                cell(row.delivered),
-                (row.after + 1).to_string(),
-                row.upto.to_string(),
-                row.created_at.to_string(),
-                cell(row.ended_at),
-                cell(row.waits),
-            ]
-        })
-    }
+fn list(args: &ReplayListArgs, cli: &Cli) -> Result<(), Error> {
+    let ReplayList { replays } = args.admin.client(cli)?.get(&["replays"], &[])?;
+    let header =
+        ["ID", "HANDLER", "STATE", "PROGRESS", "DELIVERED", "FROM", "UPTO", "STARTED", "ENDED", "WAITS FOR"];
+    print_rows(args.json, &replays, header, |row: ReplayReport| {
+        let (done, all) = row.progress();
+        let percent = if row.state == "done" { 100 } else { done * 100 / all.max(1) };
+        let known = row.cursor.is_some() || !row.has_ended();
+        [
+            row.id.to_string(),
+            row.handler.to_string(),
+            row.state,
+            cell(known.then(|| format!("{percent} %"))),
+            cell(row.delivered),
+            (row.after + 1).to_string(),
+            row.upto.to_string(),
+            row.created_at.to_string(),
+            cell(row.ended_at),
+            cell(row.waits),
+        ]
+    })
 }
 
 impl ReplayIdArgs {
     fn show(&self, cli: &Cli) -> Result<(), Error> {
-        let path = ["api", "v1", "replays", &self.id.to_string()];
-        let row: Box<RawValue> = self.request.client(cli)?.get(&path, &[])?;
-        let keys = [
-            "id",
-            "handler",
-            "state",
-            "waits",
-            "after",
-            "upto",
-            "cursor",
-            "events",
-            "done",
-            "delivered",
-            "filter",
-            "rate",
-            "createdAt",
-            "endedAt",
-        ];
-        print_object(self.request.json, row, &keys)
+        let path = ["replays", &self.id.to_string()];
+        let row: Box<RawValue> = self.request.admin.client(cli)?.get(&path, &[])?;
+        let keys = keys_of::<ReplayReport>().iter().copied().filter(|key| *key != "lanes");
+        print_object(self.request.json, row, &keys.collect::<Vec<_>>())
     }
 
     fn run(&self, cli: &Cli, verb: &str) -> Result<(), Error> {
-        let path = ["api", "v1", "replays", &self.id.to_string(), verb];
-        let answer: Box<RawValue> = self.request.client(cli)?.post(&path, &EmptyBody {})?;
-        self.request.print(answer, |ReplayReport { id, handler, state, .. }: ReplayReport| {
+        let path = ["replays", &self.id.to_string(), verb];
+        self.request.post(cli, &path, &EmptyBody {}, |ReplayReport { id, handler, state, .. }| {
             format!("replay {id} to {handler} is {state}")
         })
     }

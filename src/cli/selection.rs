@@ -86,40 +86,32 @@ impl Selection {
 
     /// The same selection for a journal that is read without a receiver.
     pub(super) fn narrowed(&self) -> Result<EventSelection, Error> {
-        let given = |list: &Vec<String>| (!list.is_empty()).then(|| list.clone());
-        let ContentArgs { events, statuses, messages, phones } = &self.content;
-        let settings = FilterSettings {
-            events: given(events),
-            statuses: given(statuses),
-            messages: given(messages),
-            phones: given(phones),
-            ..FilterSettings::default()
-        };
+        let settings: FilterSettings = serde_json::from_value(self.content.filter().into())
+            .map_err(|error| Error::Failed(error.to_string()))?;
         let filter = Filter::new(&settings).map_err(|error| Error::Failed(error.to_string()))?;
         Ok(EventSelection { since: self.since, until: self.until, filter })
     }
 }
 
 impl ContentArgs {
+    /// The lists, each with its parameter in a URL and its key in a filter.
+    const fn lists(&self) -> [(&'static str, &'static str, &Vec<String>); 4] {
+        [
+            ("event", "events", &self.events),
+            ("status", "statuses", &self.statuses),
+            ("message", "messages", &self.messages),
+            ("phone", "phones", &self.phones),
+        ]
+    }
+
     /// The parameters for the URL of a list or tail request.
     pub(super) fn parameters(&self) -> impl Iterator<Item = (&'static str, String)> {
-        let lists = [
-            ("event", &self.events),
-            ("status", &self.statuses),
-            ("message", &self.messages),
-            ("phone", &self.phones),
-        ];
-        lists.into_iter().flat_map(|(key, list)| list.iter().map(move |one| (key, one.clone())))
+        let lists = self.lists().into_iter();
+        lists.flat_map(|(parameter, _, list)| list.iter().map(move |one| (parameter, one.clone())))
     }
 
     fn filter(&self) -> FilterJson {
-        let lists = [
-            ("events", &self.events),
-            ("statuses", &self.statuses),
-            ("messages", &self.messages),
-            ("phones", &self.phones),
-        ];
-        let set = lists.into_iter().filter(|(_, list)| !list.is_empty());
-        set.map(|(key, list)| (key.to_owned(), json!(list))).collect()
+        let set = self.lists().into_iter().filter(|(_, _, list)| !list.is_empty());
+        set.map(|(_, key, list)| (key.to_owned(), json!(list))).collect()
     }
 }

@@ -1,9 +1,9 @@
 //! The data of the listings: from the admin API of a running receiver, or from the journal of a stopped one. Both
 //! return the same JSON.
 
-use std::{io::Write, path::PathBuf};
+use std::{collections::HashMap, io::Write, path::PathBuf, sync::Arc};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::{
@@ -15,13 +15,13 @@ use crate::{
     admin::{
         forward_feed::{self, ForwardPage, ForwardQuery},
         selection::{EventSelection, FilteredPage},
-        wire::{
-            DeadDetail, DeadList, DeadRow, EventList, HandlerList, QuarantineDetail, QuarantineList,
-            QuarantineRow, push_event,
-        },
+        wire::{DeadDetail, DeadRow, HandlerList, QuarantineDetail, QuarantineRow, push_event},
     },
     event::Event,
-    journal::{DeadQuery, EventQuery, JournalOpenError, QuarantineQuery, sqlite::Offline},
+    journal::{
+        DeadQuery, EventPage, EventQuery, HandlerPlace, JournalOpenError, LanePlace, QuarantineEntry,
+        QuarantineQuery, sqlite::Offline,
+    },
 };
 
 /// The maximum number of rows per read.
@@ -54,8 +54,10 @@ pub(super) enum Store {
     Stopped(Box<Offline>),
 }
 
-/// Rows as JSON, newest first, with the cursor of the next page.
+/// Rows as JSON, newest first, with the cursor of the next page. In an answer, the rows have the name of their list.
+#[derive(Deserialize)]
 pub(super) struct Page<C> {
+    #[serde(alias = "events", alias = "dead", alias = "quarantine")]
     pub(super) rows: Vec<Box<RawValue>>,
     pub(super) next: Option<C>,
 }
@@ -76,16 +78,13 @@ impl Store {
                 asked.extend(query.source.clone().map(|source| ("source", source)));
                 asked.extend(selection.parameters());
                 asked.extend(query.before.map(|before| ("before", before.to_string())));
-                let EventList { events, next } = client.get(&["api", "v1", "events"], &asked)?;
-                Ok(Page { rows: events, next })
+                client.get(&["events"], &asked)
             }
             Self::Stopped(journal) => {
                 let EventSelection { since, until, filter } = selection.narrowed()?;
                 let mut sifted = FilteredPage::new(EventQuery { since, until, limit, ..query.clone() });
-                while sifted.take(journal.events(&sifted.reads()).map_err(failed)?, &filter) {}
-                let page = sifted.page();
-                let rows = page.events.iter().map(|event| event_row(event, raw)).collect::<Result<_, _>>()?;
-                Ok(Page { rows, next: page.next })
+                while sifted.take(journal.events(&sifted.reads())?, &filter) {}
+                event_rows(&sifted.page(), raw)
             }
         }
     }
@@ -103,38 +102,25 @@ impl Store {
                 let mut asked = vec![("after", after.to_string()), ("limit", PAGE.to_string())];
                 asked.extend(source.map(|source| ("source", source.to_owned())));
                 asked.extend(selection.parameters());
-                let EventList { events, next } = client.get(&["api", "v1", "events"], &asked)?;
-                Ok(Page { rows: events, next })
+                client.get(&["events"], &asked)
             }
             Self::Stopped(journal) => {
-                let narrowed = selection.narrowed()?;
-                let after = match narrowed.since {
-                    Some(since) => after.max(journal.before_all_since(since).map_err(failed)?),
-                    None => after,
-                };
-                let late = EventQuery { until: narrowed.until, limit: 1, ..EventQuery::default() };
-                let before = match narrowed.until {
-                    Some(_) => Some(
-                        journal.events(&late).map_err(failed)?.events.first().map_or(1, |last| last.seq + 1),
-                    ),
-                    None => None,
-                };
-                let source = source.map(str::to_owned);
-                let limit = PAGE;
-                let mut onward = ForwardPage::new(ForwardQuery {
-                    after,
-                    before,
-                    source,
-                    selection: narrowed,
-                    limit,
-                    ..ForwardQuery::default()
-                });
-                while let Some(after) = onward.reads() {
-                    onward.take(journal.claim_all(after, forward_feed::CHUNK).map_err(failed)?);
+                let (source, selection) = (source.map(str::to_owned), selection.narrowed()?);
+                let (since, until) = (selection.since, selection.until);
+                let mut query =
+                    ForwardQuery { after, source, selection, limit: PAGE, ..ForwardQuery::default() };
+                if let Some(since) = since {
+                    query.after = after.max(journal.before_all_since(since)?);
                 }
-                let page = onward.page();
-                let rows = page.events.iter().map(|event| event_row(event, false));
-                Ok(Page { rows: rows.collect::<Result<_, _>>()?, next: page.next })
+                if until.is_some() {
+                    let last = journal.events(&EventQuery { until, limit: 1, ..EventQuery::default() })?;
+                    query.before = Some(last.events.first().map_or(1, |last| last.seq + 1));
+                }
+                let mut onward = ForwardPage::new(query);
+                while let Some(after) = onward.reads() {
+                    onward.take(journal.claim_all(after, forward_feed::CHUNK)?);
+                }
+                event_rows(&onward.page(), false)
             }
         }
     }
@@ -143,7 +129,7 @@ impl Store {
     pub(super) fn tip(&self) -> Result<u64, Error> {
         match self {
             Self::Running(client) => client.tip(),
-            Self::Stopped(journal) => journal.tip().map_err(failed),
+            Self::Stopped(journal) => Ok(journal.tip()?),
         }
     }
 
@@ -160,20 +146,16 @@ impl Store {
                 let mut asked = cursor(before, limit);
                 asked.extend(handler.map(|handler| ("handler", handler.to_owned())));
                 asked.extend(selection.parameters());
-                let DeadList { dead, next } = client.get(&["api", "v1", "dead"], &asked)?;
-                Ok(Page { rows: dead, next })
+                client.get(&["dead"], &asked)
             }
             Self::Stopped(journal) => {
                 let limit = limit.min(CHUNK);
                 let query = DeadQuery { handler: handler.map(str::to_owned), before, limit };
-                let mut dead = journal.dead_letters(&query).map_err(failed)?;
+                let dead = journal.dead_letters(&query)?;
                 let next = dead.last().filter(|_| dead.len() == limit).map(|dead| dead.id);
-                let narrowed = selection.narrowed()?;
-                dead.retain(|dead| narrowed.matches(&dead.event));
-                Ok(Page {
-                    rows: dead.iter().map(|dead| raw(&DeadRow::from(dead))).collect::<Result<_, _>>()?,
-                    next,
-                })
+                let selection = selection.narrowed()?;
+                let selected = dead.iter().filter(|dead| selection.matches(&dead.event));
+                Ok(Page { rows: raw_rows(selected.map(DeadRow::from))?, next })
             }
         }
     }
@@ -181,10 +163,10 @@ impl Store {
     /// One dead letter with its error and its event.
     pub(super) fn dead_letter(&self, id: i64) -> Result<Box<RawValue>, Error> {
         match self {
-            Self::Running(client) => client.get(&["api", "v1", "dead", &id.to_string()], &[]),
+            Self::Running(client) => client.get(&["dead", &id.to_string()], &[]),
             Self::Stopped(journal) => {
-                let dead = journal.dead_letter(id).map_err(failed)?;
-                raw(&DeadDetail::from(dead.ok_or_else(|| nothing("dead letter", id))?))
+                let dead = journal.dead_letter(id)?.ok_or_else(|| nothing("dead letter", id))?;
+                raw(&DeadDetail::from(dead))
             }
         }
     }
@@ -192,17 +174,12 @@ impl Store {
     /// A page of quarantine entries.
     pub(super) fn quarantine(&self, before: Option<i64>, limit: usize) -> Result<Page<i64>, Error> {
         match self {
-            Self::Running(client) => {
-                let QuarantineList { quarantine, next } =
-                    client.get(&["api", "v1", "quarantine"], &cursor(before, limit))?;
-                Ok(Page { rows: quarantine, next })
-            }
+            Self::Running(client) => client.get(&["quarantine"], &cursor(before, limit)),
             Self::Stopped(journal) => {
                 let limit = limit.min(CHUNK);
-                let entries = journal.quarantine(&QuarantineQuery { before, limit }).map_err(failed)?;
+                let entries = journal.quarantine(&QuarantineQuery { before, limit })?;
                 let next = entries.last().filter(|_| entries.len() == limit).map(|entry| entry.id);
-                let rows = entries.iter().map(|entry| raw(&QuarantineRow::from(entry)));
-                Ok(Page { rows: rows.collect::<Result<_, _>>()?, next })
+                Ok(Page { rows: raw_rows(entries.iter().map(QuarantineRow::from))?, next })
             }
         }
     }
@@ -210,48 +187,44 @@ impl Store {
     /// One quarantine entry with the description of its error.
     pub(super) fn quarantined(&self, id: i64) -> Result<Box<RawValue>, Error> {
         match self {
-            Self::Running(client) => client.get(&["api", "v1", "quarantine", &id.to_string()], &[]),
-            Self::Stopped(journal) => {
-                let entry = journal.quarantined(id).map_err(failed)?;
-                raw(&QuarantineDetail::from(entry.ok_or_else(|| nothing("quarantine entry", id))?))
-            }
+            Self::Running(client) => client.get(&["quarantine", &id.to_string()], &[]),
+            Self::Stopped(journal) => raw(&QuarantineDetail::from(entry(journal, id)?)),
         }
     }
 
     /// The raw bytes of a quarantine entry.
     pub(super) fn quarantined_bytes(&self, id: i64) -> Result<Vec<u8>, Error> {
         match self {
-            Self::Running(client) => {
-                client.get_bytes(&["api", "v1", "quarantine", &id.to_string(), "bytes"], &[])
-            }
-            Self::Stopped(journal) => {
-                let entry = journal.quarantined(id).map_err(failed)?;
-                Ok(entry.ok_or_else(|| nothing("quarantine entry", id))?.item.bytes)
-            }
+            Self::Running(client) => client.get_bytes(&["quarantine", &id.to_string(), "bytes"], &[]),
+            Self::Stopped(journal) => Ok(entry(journal, id)?.item.bytes),
         }
     }
 
     /// All handlers with their lanes. For a stopped receiver, only the state in the journal is known.
     pub(super) fn handlers(&self) -> Result<Vec<Box<RawValue>>, Error> {
         match self {
-            Self::Running(client) => {
-                Ok(client.get::<HandlerList<_>>(&["api", "v1", "handlers"], &[])?.handlers)
-            }
+            Self::Running(client) => Ok(client.get::<HandlerList<_>>(&["handlers"], &[])?.handlers),
             Self::Stopped(journal) => stopped_handlers(journal),
         }
     }
 }
 
-fn event_row(event: &Event, raw: bool) -> Result<Box<RawValue>, Error> {
-    let mut line = String::new();
-    push_event(&mut line, event, raw).map_err(failed)?;
-    RawValue::from_string(line).map_err(failed)
+fn event_rows(page: &EventPage, raw: bool) -> Result<Page<u64>, Error> {
+    let row = |event: &Arc<Event>| {
+        let mut line = String::new();
+        push_event(&mut line, event, raw).and_then(|()| RawValue::from_string(line)).map_err(failed)
+    };
+    Ok(Page { rows: page.events.iter().map(row).collect::<Result<_, _>>()?, next: page.next })
+}
+
+fn entry(journal: &Offline, id: i64) -> Result<QuarantineEntry, Error> {
+    journal.quarantined(id)?.ok_or_else(|| nothing("quarantine entry", id))
 }
 
 fn stopped_handlers(journal: &Offline) -> Result<Vec<Box<RawValue>>, Error> {
     #[derive(Serialize)]
     struct Row {
-        handler: String,
+        handler: Arc<str>,
         kind: Option<&'static str>,
         dead: u64,
         lanes: Vec<Lane>,
@@ -262,25 +235,17 @@ fn stopped_handlers(journal: &Offline) -> Result<Vec<Box<RawValue>>, Error> {
         lane: &'static str,
         cursor: u64,
         lag: u64,
-        set_aside: usize,
+        set_aside: u64,
     }
-    let tip = journal.tip().map_err(failed)?;
-    let mut rows: Vec<Row> = Vec::new();
-    for (id, state) in journal.lanes().map_err(failed)? {
-        if rows.last().is_none_or(|row| *row.handler != *id.handler) {
-            rows.push(Row { handler: id.handler.to_string(), kind: None, dead: 0, lanes: Vec::new() });
-        }
-        if let Some(row) = rows.last_mut() {
-            row.dead += state.dead;
-            row.lanes.push(Lane {
-                lane: id.class.as_str(),
-                cursor: state.cursor,
-                lag: tip.saturating_sub(state.cursor),
-                set_aside: state.aside.len(),
-            });
-        }
-    }
-    rows.iter().map(raw).collect()
+    let dead: HashMap<Arc<str>, u64> = journal.dead_counts()?.into_iter().collect();
+    let lane = |place: LanePlace| {
+        let LanePlace { class, cursor, lag, set_aside, .. } = place;
+        Lane { lane: class.as_str(), cursor, lag, set_aside }
+    };
+    raw_rows(journal.handlers()?.into_iter().map(|HandlerPlace { handler, lanes, .. }| {
+        let dead = dead.get(&handler).copied().unwrap_or_default();
+        Row { handler, kind: None, dead, lanes: lanes.into_iter().map(lane).collect() }
+    }))
 }
 
 /// How many rows a listing has.
@@ -289,6 +254,18 @@ pub(super) struct Limit {
     /// List at most this many of the newest rows, oldest first [default: 20]
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
+}
+
+/// The options of a list that has no others.
+#[derive(clap::Args)]
+pub(super) struct ListArgs {
+    #[command(flatten)]
+    pub(super) limit: Limit,
+    /// Print one JSON object per line
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) store: StoreArgs,
 }
 
 /// The default number of rows.
@@ -340,8 +317,12 @@ fn cursor(before: Option<i64>, limit: usize) -> Vec<(&'static str, String)> {
     before.into_iter().chain([("limit", limit.min(PAGE).to_string())]).collect()
 }
 
-fn raw(row: &impl Serialize) -> Result<Box<RawValue>, Error> {
+pub(super) fn raw(row: &impl Serialize) -> Result<Box<RawValue>, Error> {
     to_raw_value(row).map_err(failed)
+}
+
+fn raw_rows(rows: impl Iterator<Item: Serialize>) -> Result<Vec<Box<RawValue>>, Error> {
+    rows.map(|row| raw(&row)).collect()
 }
 
 fn nothing(what: &str, id: i64) -> Error {
@@ -357,6 +338,6 @@ pub(super) fn not_opened(error: JournalOpenError) -> Error {
     if error.is_lasting() { Error::Unusable(told) } else { Error::Failed(told) }
 }
 
-fn failed(error: impl std::error::Error) -> Error {
+fn failed(error: serde_json::Error) -> Error {
     Error::Failed(error.to_string())
 }

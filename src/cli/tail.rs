@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use super::{
     Cli, Error,
     client::{AdminArgs, Client, StreamError},
-    events::cells,
+    events::{HEADER, cells},
     output::{plain, stdout},
     selection::ContentArgs,
     signals::Signals,
@@ -54,7 +54,7 @@ pub(super) fn run(args: &TailArgs, cli: &Cli) -> Result<(), Error> {
         None => client.tip()?,
     };
     if !args.json && io::stdout().is_terminal() {
-        writeln!(stdout(), "{}", columns(["SEQ", "RECEIVED", "SOURCE", "EVENT", "STATUS", "CHANNEL", "ID"]))?;
+        writeln!(stdout(), "{}", columns(HEADER))?;
     }
     client.block_on(async {
         let mut signals = Signals::new()?;
@@ -71,7 +71,7 @@ impl TailArgs {
         let mut was_connected = false;
         let mut wait = RECONNECT_DELAYS[0];
         loop {
-            match client.open(&["api", "v1", "tail"], &self.parameters(after)).await {
+            match client.open(&["tail"], &self.parameters(after)).await {
                 Ok(response) => {
                     if wait > RECONNECT_DELAYS[0] {
                         print_hint("the receiver is reachable again");

@@ -13,9 +13,9 @@ use crate::{
 };
 
 /// The answer to `GET dead`.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct DeadList<R> {
-    pub dead: Vec<R>,
+#[derive(Serialize)]
+pub(crate) struct DeadList {
+    pub dead: Vec<DeadRow>,
     pub next: Option<i64>,
 }
 

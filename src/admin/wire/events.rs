@@ -7,13 +7,6 @@ use serde_json::value::RawValue;
 
 use crate::{clock::Timestamp, event::Event, journal::HandlerProgress};
 
-/// The answer to `GET events`. The API writes it from rows that are JSON already.
-#[derive(Deserialize)]
-pub(crate) struct EventList {
-    pub events: Vec<Box<RawValue>>,
-    pub next: Option<u64>,
-}
-
 /// Appends an event as one line of JSON. With `raw`, the line includes the stored bytes as the member `raw`.
 pub(crate) fn push_event(out: &mut String, event: &Event, raw: bool) -> Result<(), serde_json::Error> {
     event.push_json_line(out);

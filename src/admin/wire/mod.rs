@@ -18,7 +18,7 @@ use std::borrow::Cow;
 
 pub(crate) use changes::{Changed, ChangedRows, RowsRequest};
 pub(crate) use dead::{DeadDetail, DeadList, DeadRow};
-pub(crate) use events::{EventLine, EventList, HandlerProgressRow, StoredBytes, push_event};
+pub(crate) use events::{EventLine, HandlerProgressRow, StoredBytes, push_event};
 pub(crate) use handlers::{
     Before, Believed, EmptyBody, HandlerList, HandlerReport, LaneReport, PauseRequest, PauseRow, Paused,
     RenameRequest, Renamed, Resumed, RetriedHandler, SkipRequest, Skipped,

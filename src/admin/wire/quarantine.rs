@@ -8,9 +8,9 @@ use super::Word;
 use crate::{clock::Timestamp, journal::QuarantineEntry};
 
 /// The answer to `GET quarantine`.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct QuarantineList<R> {
-    pub quarantine: Vec<R>,
+#[derive(Serialize)]
+pub(crate) struct QuarantineList {
+    pub quarantine: Vec<QuarantineRow>,
     pub next: Option<i64>,
 }
 

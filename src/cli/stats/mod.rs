@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::{
     Cli, Error,
     client::{AdminArgs, Client},
-    output::stdout,
+    output::{json_line, stdout},
 };
 use crate::{
     admin::wire::{FigureList, HandlerList, SourceList},
@@ -67,8 +67,7 @@ pub(super) fn run(args: &StatsArgs, cli: &Cli) -> Result<(), Error> {
     let stats = args.fetch(&args.admin.client(cli)?)?;
     let out = &mut stdout();
     if args.json {
-        serde_json::to_writer(&mut *out, &stats).map_err(std::io::Error::from)?;
-        writeln!(out)?;
+        json_line(out, &stats)?;
         return Ok(out.flush()?);
     }
     stats.show(out)
@@ -91,15 +90,14 @@ struct Stats {
 impl StatsArgs {
     fn fetch(&self, client: &Client) -> Result<Stats, Error> {
         let mut query = self.parameters();
-        let FigureList { since, until, by, rows: funnel } = client.get(&["api", "v1", "funnel"], &query)?;
+        let FigureList { since, until, by, rows: funnel } = client.get(&["funnel"], &query)?;
         // The default period depends on the current time, so the next requests use the period of the first answer.
         query.retain(|(key, _)| !["since", "until"].contains(key));
         query.extend([("since", since.to_string()), ("until", until.to_string())]);
-        let failures = client.get::<FigureList<_>>(&["api", "v1", "failures"], &query)?.rows;
-        let SourceList { sources } =
-            client.get(&["api", "v1", "sources"], &[("since", since.to_string())])?;
-        let HandlerList { handlers } = client.get(&["api", "v1", "handlers"], &[])?;
-        let insight = client.get(&["api", "v1", "insight"], &[])?;
+        let failures = client.get::<FigureList<_>>(&["failures"], &query)?.rows;
+        let SourceList { sources } = client.get(&["sources"], &[("since", since.to_string())])?;
+        let HandlerList { handlers } = client.get(&["handlers"], &[])?;
+        let insight = client.get(&["insight"], &[])?;
         Ok(Stats { since, until, by, funnel, failures, sources, handlers, insight })
     }
 

@@ -23,8 +23,7 @@ impl Stats {
         self.show_lag(out)?;
         let InsightProgress { rebuilding_to, .. } = parse(&self.insight)?;
         if let Some(to) = rebuilding_to {
-            writeln!(out)?;
-            writeln!(out, "Insight is rebuilding up to seq {to}: until then the figures are incomplete.")?;
+            writeln!(out, "\nInsight is rebuilding up to seq {to}: until then the figures are incomplete.")?;
         }
         Ok(out.flush()?)
     }
@@ -76,10 +75,8 @@ impl Stats {
         if rows.is_empty() {
             return Ok(());
         }
-        writeln!(out)?;
-        writeln!(out, "Causes of failures")?;
-        let header = self.by.iter().map(|name| heading(name));
-        let header: Vec<_> = header.chain(["CLASS", "MEANS", "MESSAGES"].map(str::to_owned)).collect();
+        writeln!(out, "\nCauses of failures")?;
+        let header = self.header(&["CLASS", "MEANS", "MESSAGES"]);
         let cells = rows.into_iter().map(|row| {
             let words = [row.class.to_string(), row.about, row.messages.to_string()];
             group(&row.group).chain(words).collect()
@@ -88,8 +85,7 @@ impl Stats {
     }
 
     fn show_sources(&self, out: &mut impl Write) -> Result<(), Error> {
-        writeln!(out)?;
-        writeln!(out, "Sources")?;
+        writeln!(out, "\nSources")?;
         let names = ["SOURCE", "LAST EVENT", "SILENT FOR", "EVENTS", "OUT OF ORDER", "REPEATED", "DELAY"];
         let cells = parse_rows(&self.sources)?.into_iter().map(|SourceReport { row, silent_seconds }| {
             vec![
@@ -106,8 +102,7 @@ impl Stats {
     }
 
     fn show_lag(&self, out: &mut impl Write) -> Result<(), Error> {
-        writeln!(out)?;
-        writeln!(out, "Lag of handlers and insight")?;
+        writeln!(out, "\nLag of handlers and insight")?;
         let names = ["HANDLER", "LANE", "STATE", "LAG", "WAITS", "DEAD LETTERS"];
         let mut cells = Vec::new();
         for HandlerReport::<LaneReport> { handler, dead, lanes, .. } in parse_rows(&self.handlers)? {

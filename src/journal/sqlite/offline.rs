@@ -17,8 +17,8 @@ use crate::{
     clock::Timestamp,
     event::Class,
     journal::{
-        Claim, DeadLetter, DeadQuery, Error, EventPage, EventQuery, HandlerPlace, JournalOpenError, LaneId,
-        LaneState, QuarantineEntry, QuarantineQuery,
+        Claim, DeadLetter, DeadQuery, Error, EventPage, EventQuery, HandlerPlace, JournalOpenError,
+        QuarantineEntry, QuarantineQuery,
     },
 };
 
@@ -127,21 +127,12 @@ impl Offline {
         self.read(|connection| reader::quarantined(connection, id))
     }
 
-    /// The own lanes of every handler that the journal knows, configured or not, with their delivery state.
+    /// The number of dead letters of every handler that the journal knows.
     ///
     /// # Errors
     /// Returns [`Error::Read`] if the file cannot be read.
-    pub fn lanes(&self) -> Result<Vec<(LaneId, LaneState)>, Error> {
-        let mut lanes = Vec::new();
-        for (handler, _) in self.read(reader::dead_counts)? {
-            for class in Class::ALL {
-                let id = LaneId::live(Arc::clone(&handler), class);
-                if let Some(state) = self.read(|connection| reader::lane(connection, &id))? {
-                    lanes.push((id, state));
-                }
-            }
-        }
-        Ok(lanes)
+    pub fn dead_counts(&self) -> Result<Vec<(Arc<str>, u64)>, Error> {
+        self.read(reader::dead_counts)
     }
 
     /// The progress of every handler that the journal knows, sorted by name.
