@@ -63,7 +63,9 @@ trait Sheet {
     fn take(&mut self, line: &RawValue) -> Result<(), Error>;
 
     /// Writes buffered data.
-    fn finish(self: Box<Self>) -> Result<(), Error>;
+    fn finish(self: Box<Self>) -> Result<(), Error> {
+        Ok(())
+    }
 }
 
 pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
@@ -154,9 +156,5 @@ struct Lines<'a>(&'a mut (dyn Write + Send));
 impl Sheet for Lines<'_> {
     fn take(&mut self, line: &RawValue) -> Result<(), Error> {
         Ok(writeln!(self.0, "{}", line.get())?)
-    }
-
-    fn finish(self: Box<Self>) -> Result<(), Error> {
-        Ok(())
     }
 }

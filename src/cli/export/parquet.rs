@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 
 use super::{
     Sheet,
-    row::{self, COLUMNS, Cell, Column, EVENT, Holds},
+    row::{self, COLUMNS, Cell, Column, EVENT, Holds, Row},
 };
 use crate::cli::Error;
 
@@ -33,16 +33,13 @@ pub(super) struct Groups<'a> {
     bytes: usize,
 }
 
-/// The values of one column in a row group.
+/// The values of one column in a row group: either numbers or texts.
 struct ColumnBuffer {
-    values: Values,
+    column: &'static Column,
+    numbers: Vec<i64>,
+    texts: Vec<ByteArray>,
     /// The definition levels of an optional column: 1 if the row has a value, else 0.
     levels: Option<Vec<i16>>,
-}
-
-enum Values {
-    Numbers(Vec<i64>),
-    Texts(Vec<ByteArray>),
 }
 
 impl<'a> Groups<'a> {
@@ -66,14 +63,12 @@ impl<'a> Groups<'a> {
         for buffer in &mut self.columns {
             let Some(mut column) = group.next_column()? else { break };
             let levels = buffer.levels.as_deref();
-            match &buffer.values {
-                Values::Numbers(numbers) => {
-                    column.typed::<Int64Type>().write_batch(numbers, levels, None)?;
+            match buffer.column.holds {
+                Holds::Number(_) | Holds::Time(_) => {
+                    column.typed::<Int64Type>().write_batch(&buffer.numbers, levels, None)?
                 }
-                Values::Texts(texts) => {
-                    column.typed::<ByteArrayType>().write_batch(texts, levels, None)?;
-                }
-            }
+                Holds::Text(_) => column.typed::<ByteArrayType>().write_batch(&buffer.texts, levels, None)?,
+            };
             column.close()?;
             buffer.clear();
         }
@@ -86,8 +81,8 @@ impl<'a> Groups<'a> {
 impl Sheet for Groups<'_> {
     fn take(&mut self, line: &RawValue) -> Result<(), Error> {
         row::each(line, |row| {
-            for (buffer, column) in self.columns.iter_mut().zip(columns()) {
-                self.bytes += buffer.push(&column.cell(row));
+            for buffer in &mut self.columns {
+                self.bytes += buffer.push(row);
             }
             self.rows += 1;
             Ok(())
@@ -107,25 +102,22 @@ impl Sheet for Groups<'_> {
 }
 
 impl ColumnBuffer {
-    fn new(column: &Column) -> Self {
-        let values = match column.holds {
-            Holds::Number(_) | Holds::Time(_) => Values::Numbers(Vec::new()),
-            Holds::Text(_) => Values::Texts(Vec::new()),
-        };
-        Self { values, levels: (!column.required).then(Vec::new) }
+    fn new(column: &'static Column) -> Self {
+        let levels = (!column.required).then(Vec::new);
+        Self { column, numbers: Vec::new(), texts: Vec::new(), levels }
     }
 
-    /// Adds a cell. Returns its approximate size in bytes.
-    fn push(&mut self, cell: &Cell<'_>) -> usize {
+    /// Adds the value of a row. Returns its approximate size in bytes.
+    fn push(&mut self, row: &Row<'_>) -> usize {
         let (mut has_value, mut bytes) = (true, size_of::<i64>());
-        match (&mut self.values, cell) {
-            (Values::Numbers(numbers), Cell::Number(number)) => numbers.push(number.cast_signed()),
-            (Values::Numbers(numbers), Cell::Time(Some(time))) => numbers.push(time.as_ms()),
-            (Values::Texts(texts), Cell::Text(Some(text))) => {
-                texts.push(ByteArray::from(*text));
+        match self.column.cell(row) {
+            Cell::Number(number) => self.numbers.push(number.cast_signed()),
+            Cell::Time(Some(time)) => self.numbers.push(time.as_ms()),
+            Cell::Text(Some(text)) => {
+                self.texts.push(ByteArray::from(text));
                 bytes = size_of::<ByteArray>() + text.len();
             }
-            _ => has_value = false,
+            Cell::Time(None) | Cell::Text(None) => has_value = false,
         }
         if let Some(levels) = &mut self.levels {
             levels.push(i16::from(has_value));
@@ -134,10 +126,8 @@ impl ColumnBuffer {
     }
 
     fn clear(&mut self) {
-        match &mut self.values {
-            Values::Numbers(numbers) => numbers.clear(),
-            Values::Texts(texts) => texts.clear(),
-        }
+        self.numbers.clear();
+        self.texts.clear();
         if let Some(levels) = &mut self.levels {
             levels.clear();
         }
