@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader, Write},
     path::{Path, PathBuf},
 };
 
@@ -87,12 +87,11 @@ fn ask_password(user: &str) -> Result<String, Error> {
             "there is no terminal to ask for the password: use --password-file or BIKHOOK_SEND_PASSWORD";
         Error::Failed(what.to_owned())
     })?;
-    let failed =
-        |error: &dyn std::fmt::Display| Error::Failed(format!("cannot ask for the password: {error}"));
-    let echo_off = EchoOff::new(&terminal).map_err(|error| failed(&error))?;
+    let failed = |error: io::Error| Error::Failed(format!("cannot ask for the password: {error}"));
+    let echo_off = EchoOff::new(&terminal).map_err(failed)?;
     write!(&terminal, "password of {user}: ")?;
     let mut password = String::new();
-    BufReader::new(&terminal).read_line(&mut password).map_err(|error| failed(&error))?;
+    BufReader::new(&terminal).read_line(&mut password).map_err(failed)?;
     drop(echo_off);
     writeln!(&terminal)?;
     Ok(password.trim_end_matches(['\r', '\n']).to_owned())
@@ -105,7 +104,7 @@ struct EchoOff<'a> {
 }
 
 impl<'a> EchoOff<'a> {
-    fn new(terminal: &'a File) -> rustix::io::Result<Self> {
+    fn new(terminal: &'a File) -> io::Result<Self> {
         let before = tcgetattr(terminal)?;
         let mut echo_off = before.clone();
         echo_off.local_modes.remove(LocalModes::ECHO);

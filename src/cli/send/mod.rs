@@ -78,11 +78,8 @@ pub(super) fn run(args: &SendArgs, cli: &Cli) -> Result<(), Error> {
     let client = build_client(builder, &url)?;
     let target = PostTarget { url, authorization, client, rate: args.rate };
     let (bodies, seed) = args.bodies()?;
-    let summary = runtime(&mut tokio::runtime::Builder::new_multi_thread())?.block_on(post_all(
-        target,
-        bodies,
-        connections,
-    ))?;
+    let runtime = runtime(&mut tokio::runtime::Builder::new_multi_thread())?;
+    let summary = runtime.block_on(post_all(target, bodies, connections))?;
     summary.report(&mut stdout(), seed, args.rate, args.json)
 }
 

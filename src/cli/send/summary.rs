@@ -90,10 +90,8 @@ impl PostSummary {
             return Ok(());
         }
         let Self { failed, requests, .. } = self;
-        Err(Error::Failed(format!(
-            "{failed} of {requests} requests failed; the first: {}",
-            self.first_failure()
-        )))
+        let first = self.first_failure();
+        Err(Error::Failed(format!("{failed} of {requests} requests failed; the first: {first}")))
     }
 
     fn to_text(&self, out: &mut impl Write, seed: Option<u64>, rate: Option<f64>) -> Result<(), Error> {
@@ -123,15 +121,14 @@ impl PostSummary {
         }
         let ms = |share| f64::from(self.latency_us(share)) / 1_000.0;
         let from = if rate.is_some() { "the intended start" } else { "the actual start" };
-        writeln!(
+        Ok(writeln!(
             out,
             "latency    p50 {:.1} ms, p90 {:.1} ms, p99 {:.1} ms, max {:.1} ms (from {from})",
             ms(0.5),
             ms(0.9),
             ms(0.99),
             ms(1.0)
-        )?;
-        Ok(())
+        )?)
     }
 
     fn to_json(&self, seed: Option<u64>, rate: Option<f64>) -> serde_json::Value {
