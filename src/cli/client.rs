@@ -75,13 +75,14 @@ impl AdminArgs {
         Client::new(url, credentials.or(configured), read_timeout)
     }
 
-    /// A client for requests that need no credentials and are answered quickly.
-    pub(super) fn probe(&self, cli: &Cli) -> Result<Client, Error> {
+    /// The health of the receiver, if it is alive. This request needs no credentials and is answered quickly.
+    pub(super) fn health(&self, cli: &Cli) -> Result<Box<RawValue>, Error> {
         let url = match argument_or_variable(&self.admin, "BIKHOOK_ADMIN")? {
             Some(url) => parse_url(&url, ADMIN_EXAMPLE)?,
             None => url_of(cli.load_admin()?.listen)?,
         };
-        Client::new(url, None, PROBE_TIMEOUT)
+        let client = Client::new(url, None, PROBE_TIMEOUT)?;
+        client.parse(&client.send(client.http.get(client.at(&["healthz"])))?)
     }
 }
 
@@ -131,9 +132,8 @@ fn url_of(listen: SocketAddr) -> Result<Url, Error> {
 pub(super) fn check_not_exposed(url: &Url, listen: SocketAddr, instead: &str) -> Result<(), Error> {
     let host = url.host_str().unwrap_or_default();
     let ip: Option<IpAddr> = host.trim_start_matches('[').trim_end_matches(']').parse().ok();
-    let is_own = |ip: IpAddr| {
-        url.port_or_known_default().map(|port| SocketAddr::new(ip, port)) == Some(reachable(listen))
-    };
+    let port = url.port_or_known_default();
+    let is_own = |ip| port.is_some_and(|port| SocketAddr::new(ip, port) == reachable(listen));
     if url.scheme() == "https" || host == "localhost" || ip.is_some_and(|ip| ip.is_loopback() || is_own(ip)) {
         return Ok(());
     }
@@ -151,6 +151,9 @@ pub(super) fn text_variable(name: &str) -> Result<Option<String>, Error> {
     let text = variable(name).map(OsString::into_string).transpose();
     text.map_err(|_not_utf8| Error::Failed(format!("the environment variable {name} is not valid UTF-8")))
 }
+
+/// A parameter of a `GET`: its name and its value.
+pub(super) type Parameter = (&'static str, String);
 
 /// A blocking client of the admin side.
 pub(super) struct Client {
@@ -176,17 +179,8 @@ impl Client {
     }
 
     /// Sends a `GET` to a path of the API, and parses the JSON answer.
-    pub(super) fn get<T: DeserializeOwned>(
-        &self,
-        path: &[&str],
-        query: &[(&str, String)],
-    ) -> Result<T, Error> {
+    pub(super) fn get<T: DeserializeOwned>(&self, path: &[&str], query: &[Parameter]) -> Result<T, Error> {
         self.parse(&self.get_bytes(path, query)?)
-    }
-
-    /// The health of the receiver, if it is alive.
-    pub(super) fn health(&self) -> Result<Box<RawValue>, Error> {
-        self.parse(&self.send(self.http.get(self.at(&["healthz"])))?)
     }
 
     /// The highest stored seq, or 0 if there is none.
@@ -195,16 +189,12 @@ impl Client {
     }
 
     /// Sends a `GET` and returns the body.
-    pub(super) fn get_bytes(&self, path: &[&str], query: &[(&str, String)]) -> Result<Vec<u8>, Error> {
+    pub(super) fn get_bytes(&self, path: &[&str], query: &[Parameter]) -> Result<Vec<u8>, Error> {
         self.send(self.get_request(path, query))
     }
 
     /// Sends a `GET` and returns the response as a stream.
-    pub(super) async fn open(
-        &self,
-        path: &[&str],
-        query: &[(&str, String)],
-    ) -> Result<Response, StreamError> {
+    pub(super) async fn open(&self, path: &[&str], query: &[Parameter]) -> Result<Response, StreamError> {
         let response = self.authenticated(self.get_request(path, query)).send().await;
         let response = response.map_err(|error| StreamError::Unavailable(self.unreachable(&error)))?;
         let status = response.status();
@@ -220,7 +210,7 @@ impl Client {
         self.runtime.block_on(work)
     }
 
-    fn get_request(&self, path: &[&str], query: &[(&str, String)]) -> RequestBuilder {
+    fn get_request(&self, path: &[&str], query: &[Parameter]) -> RequestBuilder {
         let mut url = self.api(path);
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);

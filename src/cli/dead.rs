@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     admin::wire::{ChangedRows, DeadRow},
+    journal::DeadQuery,
     settings::keys_of,
 };
 
@@ -101,8 +102,10 @@ pub(super) fn run(command: &DeadCommand, cli: &Cli) -> Result<(), Error> {
 fn list(args: &DeadListArgs, cli: &Cli) -> Result<(), Error> {
     let ListArgs { limit, json, store } = &args.list;
     let store = store.open(cli)?;
-    let rows =
-        newest(limit, |before, limit| store.dead(args.handler.as_deref(), &args.selection, before, limit))?;
+    let rows = newest(limit, |before, limit| {
+        let query = DeadQuery { handler: args.handler.clone(), before, limit };
+        store.dead(&query, &args.selection)
+    })?;
     let header = ["ID", "DIED", "HANDLER", "LANE", "SEQ", "EVENT", "CAUSE", "ATTEMPTS", "RETRYING"];
     print_rows(*json, &rows, header, |row: DeadRow| {
         [
@@ -136,9 +139,7 @@ impl DeadChangeArgs {
         if let Some(handler) = &self.handler {
             bodies.push(self.selection.dead_letters(handler.clone()));
         }
-        if self.dry_run {
-            bodies.iter_mut().for_each(|body| body.dry_run = Some(true));
-        }
+        bodies.iter_mut().for_each(|body| body.dry_run = self.dry_run.then_some(true));
         let result = match (verb, self.dry_run) {
             ("retry", true) => (ChangedRows::Matches(0), "would be retried"),
             ("retry", false) => (ChangedRows::Retried(0), "will be retried"),

@@ -18,7 +18,7 @@ pub(super) struct HealthArgs {
 }
 
 pub(super) fn run(args: &HealthArgs, cli: &Cli) -> Result<(), Error> {
-    let answer = args.admin.probe(cli)?.health()?;
+    let answer = args.admin.health(cli)?;
     let out = &mut stdout();
     if args.json {
         return lines(out, &[answer]);

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Error;
+use super::{Error, client::Parameter};
 use crate::{
     admin::{
         selection::EventSelection,
@@ -78,7 +78,7 @@ impl Selection {
     }
 
     /// The parameters for the URL of a list request.
-    pub(super) fn parameters(&self) -> Vec<(&'static str, String)> {
+    pub(super) fn parameters(&self) -> Vec<Parameter> {
         let times = [("since", self.since), ("until", self.until)];
         let times = times.into_iter().filter_map(|(key, time)| Some((key, time?.to_string())));
         times.chain(self.content.parameters()).collect()
@@ -105,7 +105,7 @@ impl ContentArgs {
     }
 
     /// The parameters for the URL of a list or tail request.
-    pub(super) fn parameters(&self) -> impl Iterator<Item = (&'static str, String)> {
+    pub(super) fn parameters(&self) -> impl Iterator<Item = Parameter> {
         let lists = self.lists().into_iter();
         lists.flat_map(|(parameter, _, list)| list.iter().map(move |one| (parameter, one.clone())))
     }

@@ -8,7 +8,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::{
     Cli, Error,
-    client::{AdminArgs, Client},
+    client::{AdminArgs, Client, Parameter},
     selection::Selection,
 };
 use crate::{
@@ -62,14 +62,11 @@ pub(super) struct Page<C> {
     pub(super) next: Option<C>,
 }
 
+type ListResult<C> = Result<Page<C>, Error>;
+
 impl Store {
     /// A page of the selected events. With `raw`, each has its stored bytes as a member.
-    pub(super) fn events(
-        &self,
-        query: &EventQuery,
-        selection: &Selection,
-        raw: bool,
-    ) -> Result<Page<u64>, Error> {
+    pub(super) fn events(&self, query: &EventQuery, selection: &Selection, raw: bool) -> ListResult<u64> {
         let limit = query.limit.min(PAGE);
         match self {
             Self::Running(client) => {
@@ -91,12 +88,7 @@ impl Store {
 
     /// A page of the selected events with a seq above `after`, oldest first. Its `next` is the `after` of the following
     /// page.
-    pub(super) fn onward(
-        &self,
-        after: u64,
-        source: Option<&str>,
-        selection: &Selection,
-    ) -> Result<Page<u64>, Error> {
+    pub(super) fn onward(&self, after: u64, source: Option<&str>, selection: &Selection) -> ListResult<u64> {
         match self {
             Self::Running(client) => {
                 let mut asked = vec![("after", after.to_string()), ("limit", PAGE.to_string())];
@@ -134,24 +126,17 @@ impl Store {
     }
 
     /// A page of dead letters.
-    pub(super) fn dead(
-        &self,
-        handler: Option<&str>,
-        selection: &Selection,
-        before: Option<i64>,
-        limit: usize,
-    ) -> Result<Page<i64>, Error> {
+    pub(super) fn dead(&self, query: &DeadQuery, selection: &Selection) -> ListResult<i64> {
         match self {
             Self::Running(client) => {
-                let mut asked = cursor(before, limit);
-                asked.extend(handler.map(|handler| ("handler", handler.to_owned())));
+                let mut asked = cursor(query.before, query.limit);
+                asked.extend(query.handler.clone().map(|handler| ("handler", handler)));
                 asked.extend(selection.parameters());
                 client.get(&["dead"], &asked)
             }
             Self::Stopped(journal) => {
-                let limit = limit.min(CHUNK);
-                let query = DeadQuery { handler: handler.map(str::to_owned), before, limit };
-                let dead = journal.dead_letters(&query)?;
+                let limit = query.limit.min(CHUNK);
+                let dead = journal.dead_letters(&DeadQuery { limit, ..query.clone() })?;
                 let next = dead.last().filter(|_| dead.len() == limit).map(|dead| dead.id);
                 let selection = selection.narrowed()?;
                 let selected = dead.iter().filter(|dead| selection.matches(&dead.event));
@@ -172,7 +157,7 @@ impl Store {
     }
 
     /// A page of quarantine entries.
-    pub(super) fn quarantine(&self, before: Option<i64>, limit: usize) -> Result<Page<i64>, Error> {
+    pub(super) fn quarantine(&self, before: Option<i64>, limit: usize) -> ListResult<i64> {
         match self {
             Self::Running(client) => client.get(&["quarantine"], &cursor(before, limit)),
             Self::Stopped(journal) => {
@@ -209,7 +194,7 @@ impl Store {
     }
 }
 
-fn event_rows(page: &EventPage, raw: bool) -> Result<Page<u64>, Error> {
+fn event_rows(page: &EventPage, raw: bool) -> ListResult<u64> {
     let row = |event: &Arc<Event>| {
         let mut line = String::new();
         push_event(&mut line, event, raw).and_then(|()| RawValue::from_string(line)).map_err(failed)
@@ -275,7 +260,7 @@ const ROWS: usize = 20;
 /// looks complete.
 pub(super) fn newest<C: Copy>(
     Limit { limit }: &Limit,
-    page: impl FnMut(Option<C>, usize) -> Result<Page<C>, Error>,
+    page: impl FnMut(Option<C>, usize) -> ListResult<C>,
 ) -> Result<Vec<Box<RawValue>>, Error> {
     if let Some(limit) = *limit {
         return take(limit, page);
@@ -292,7 +277,7 @@ pub(super) fn newest<C: Copy>(
 /// The newest rows, oldest first: up to `limit`.
 pub(super) fn take<C: Copy>(
     limit: usize,
-    mut page: impl FnMut(Option<C>, usize) -> Result<Page<C>, Error>,
+    mut page: impl FnMut(Option<C>, usize) -> ListResult<C>,
 ) -> Result<Vec<Box<RawValue>>, Error> {
     let progress =
         if limit > PAGE { indicatif::ProgressBar::no_length() } else { indicatif::ProgressBar::hidden() };
@@ -312,7 +297,7 @@ pub(super) fn take<C: Copy>(
     Ok(rows)
 }
 
-fn cursor(before: Option<i64>, limit: usize) -> Vec<(&'static str, String)> {
+fn cursor(before: Option<i64>, limit: usize) -> Vec<Parameter> {
     let before = before.map(|before| ("before", before.to_string()));
     before.into_iter().chain([("limit", limit.min(PAGE).to_string())]).collect()
 }

@@ -14,7 +14,7 @@ use tokio::time::sleep;
 
 use super::{
     Cli, Error,
-    client::{AdminArgs, Client, StreamError},
+    client::{AdminArgs, Client, Parameter, StreamError},
     events::{HEADER, cells},
     output::{plain, stdout},
     selection::ContentArgs,
@@ -100,7 +100,7 @@ impl TailArgs {
         }
     }
 
-    fn parameters(&self, after: u64) -> Vec<(&'static str, String)> {
+    fn parameters(&self, after: u64) -> Vec<Parameter> {
         let source = self.source.iter().map(|source| ("source", source.clone()));
         self.content.parameters().chain(source).chain([("after", after.to_string())]).collect()
     }

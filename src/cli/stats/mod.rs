@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::{
     Cli, Error,
-    client::{AdminArgs, Client},
+    client::{AdminArgs, Client, Parameter},
     output::{json_line, stdout},
 };
 use crate::{
@@ -101,7 +101,7 @@ impl StatsArgs {
         Ok(Stats { since, until, by, funnel, failures, sources, handlers, insight })
     }
 
-    fn parameters(&self) -> Vec<(&'static str, String)> {
+    fn parameters(&self) -> Vec<Parameter> {
         let times = [("since", self.since), ("until", self.until)];
         let times = times.into_iter().filter_map(|(key, time)| Some((key, time?.to_string())));
         let only = [

@@ -31,22 +31,23 @@ impl Stats {
     fn show_funnel(&self, out: &mut impl Write) -> Result<(), Error> {
         let rows = parse_rows::<FunnelRow>(&self.funnel)?;
         if rows.is_empty() {
-            writeln!(out, " none")?;
-            return Ok(());
+            return Ok(writeln!(out, " none")?);
         }
         let names = ["MESSAGES", "SENT", "DELIVERED", "READ", "FAILED", "TO DELIVER", "TO READ", "INCOMING"];
         let total = (rows.len() > 1 && !self.by.is_empty()).then(|| self.total(&rows));
         let cells = rows.iter().chain(&total).map(|row| {
             let part = |count: i64| part(count, row.messages);
-            let counts = [
+            let figures = [
                 row.messages.to_string(),
                 part(row.sent),
                 part(row.delivered),
                 part(row.read),
                 part(row.failed),
+                percentiles(&row.to_deliver),
+                percentiles(&row.to_read),
+                row.incoming.to_string(),
             ];
-            let times = [percentiles(&row.to_deliver), percentiles(&row.to_read), row.incoming.to_string()];
-            group(&row.group).chain(counts).chain(times).collect()
+            group(&row.group).chain(figures).collect()
         });
         figure_table(out, &self.header(&names), self.by.len(), cells)?;
         Ok(writeln!(out, "TO DELIVER and TO READ: time from sent, median and p90.")?)
