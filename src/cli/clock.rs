@@ -1,7 +1,6 @@
 //! `bikhook clock`: shows the state of the clock, and lets an operator confirm that the wall clock is right.
 
 use clap::Subcommand;
-use serde_json::value::RawValue;
 
 use super::{Cli, Error, client::RequestArgs, output::print_object};
 use crate::{
@@ -27,19 +26,15 @@ enum ClockCommand {
 
 pub(super) fn run(args: &ClockArgs, cli: &Cli) -> Result<(), Error> {
     match &args.command {
-        Some(ClockCommand::Accept(request)) => accept(request, cli),
-        None => show(args, cli),
+        Some(ClockCommand::Accept(request)) => {
+            request.post(cli, &["clock", "accept"], &EmptyBody {}, |AcceptedClock { accepted, clock }| {
+                let state = if accepted { "accepted" } else { "already trusted" };
+                format!("the wall clock is {state}: it is {}", clock.now)
+            })
+        }
+        None => {
+            let answer = args.request.admin.client(cli)?.get(&["clock"], &[])?;
+            print_object(args.request.json, answer, keys_of::<ClockStatus>())
+        }
     }
-}
-
-fn show(args: &ClockArgs, cli: &Cli) -> Result<(), Error> {
-    let answer: Box<RawValue> = args.request.admin.client(cli)?.get(&["clock"], &[])?;
-    print_object(args.request.json, answer, keys_of::<ClockStatus>())
-}
-
-fn accept(request: &RequestArgs, cli: &Cli) -> Result<(), Error> {
-    request.post(cli, &["clock", "accept"], &EmptyBody {}, |AcceptedClock { accepted, clock }| {
-        let state = if accepted { "accepted" } else { "already trusted" };
-        format!("the wall clock is {state}: it is {}", clock.now)
-    })
 }

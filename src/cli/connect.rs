@@ -74,11 +74,11 @@ pub(super) fn run(handlers: Vec<HandlerConfig>, json: bool, out: &mut impl Write
 async fn try_open(handler: HandlerConfig) -> ConnectRow {
     let started = Instant::now();
     let limit: Duration = *handler.dispatch.timeout;
-    let result = timeout(limit, open(&handler)).await.unwrap_or_else(|_elapsed| {
+    let opened = timeout(limit, open(&handler)).await.unwrap_or_else(|_elapsed| {
         Err(ConnectFailure { error: format!("no answer within {} s", limit.as_secs_f64()), in_use: false })
     });
     let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let failure = result.err();
+    let failure = opened.err();
     let ok = failure.as_ref().is_none_or(|failure| failure.in_use);
     let error = failure.map(|failure| failure.error);
     let HandlerConfig { name, kind, destination, .. } = handler;

@@ -46,12 +46,7 @@ struct KindLine {
 
 impl KindLine {
     fn of(row: &KindRow) -> Self {
-        Self {
-            kind: row.name,
-            about: row.about,
-            batch: row.batch,
-            concurrency: row.concurrency,
-            keys: (row.keys)(),
-        }
+        let KindRow { name, about, batch, concurrency, keys, .. } = *row;
+        Self { kind: name, about, batch, concurrency, keys: keys() }
     }
 }

@@ -109,8 +109,7 @@ fn show(args: &QuarantineShowArgs, cli: &Cli) -> Result<(), Error> {
     let bytes = store.quarantined_bytes(args.id)?;
     writeln!(out)?;
     if std::io::stdout().is_terminal() {
-        let text = String::from_utf8_lossy(&bytes);
-        for line in text.lines() {
+        for line in String::from_utf8_lossy(&bytes).lines() {
             writeln!(out, "{}", plain(line))?;
         }
     } else {

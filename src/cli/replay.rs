@@ -99,10 +99,6 @@ pub(super) fn run(args: &ReplayArgs, cli: &Cli) -> Result<(), Error> {
 type ReplayReport = ReplayRow<String, IgnoredAny>;
 
 impl ReplayReport {
-    fn has_ended(&self) -> bool {
-        self.ended_at.is_some()
-    }
-
     /// How far the replay is, and the total: in events once they are counted, until then in seqs.
     fn progress(&self) -> (u64, u64) {
         if let (Some(done), Some(events @ 1..)) = (self.done, self.events) {
@@ -159,10 +155,9 @@ impl ReplayStartArgs {
 
     fn print(&self, answer: Box<RawValue>) -> Result<(), Error> {
         self.request.print(answer, |replay: ReplayReport| {
-            let has_ended = replay.has_ended();
-            let ReplayReport { id, handler, state, waits, delivered, .. } = replay;
+            let ReplayReport { id, handler, state, waits, delivered, ended_at, .. } = replay;
             match waits {
-                _ if has_ended => {
+                _ if ended_at.is_some() => {
                     let events = delivered.map(|delivered| counted(delivered, "event", "events"));
                     let events = events.unwrap_or_else(|| "- events".to_owned());
                     format!("replay {id} to {handler} is {state}: {events} delivered")
@@ -190,7 +185,7 @@ fn watch(client: &Client, started: &ReplayReport) -> Result<Box<RawValue>, Error
         let waits = replay.waits.as_ref().map(|waits| format!(", waits: {waits}")).unwrap_or_default();
         let delivered = replay.delivered.unwrap_or_default();
         bar.set_message(format!("{}{waits}, {delivered} delivered", replay.state));
-        if replay.has_ended() {
+        if replay.ended_at.is_some() {
             bar.finish_and_clear();
             return Ok(row);
         }
@@ -205,7 +200,7 @@ fn list(args: &ReplayListArgs, cli: &Cli) -> Result<(), Error> {
     print_rows(args.json, &replays, header, |row: ReplayReport| {
         let (done, all) = row.progress();
         let percent = if row.state == "done" { 100 } else { done * 100 / all.max(1) };
-        let known = row.cursor.is_some() || !row.has_ended();
+        let known = row.cursor.is_some() || row.ended_at.is_none();
         [
             row.id.to_string(),
             row.handler.to_string(),
