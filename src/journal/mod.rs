@@ -41,21 +41,21 @@ use crate::{
 };
 
 /// A boxed future, which keeps the trait usable as `Arc<dyn Journal>`.
-pub type JournalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+pub type JournalFuture<'a, T, E = Error> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 'a>>;
 
 /// A durable, ordered, deduplicating store of events, with the delivery state of every lane.
 pub trait Journal: Send + Sync + 'static {
     /// Makes a batch durable and returns the counts of stored, duplicate and quarantined items. The append runs on
     /// the journal's own thread: once the batch is queued, dropping this future does not cancel it. `batch.hold` is
     /// dropped when the append has ended.
-    fn append(&self, batch: AppendBatch) -> JournalFuture<'_, Result<AppendReceipt, AppendError>>;
+    fn append(&self, batch: AppendBatch) -> JournalFuture<'_, AppendReceipt, AppendError>;
 
     /// The trusted clock, which stamps stored rows. Code that compares times with stored times must read this clock.
     fn clock(&self) -> &Clock;
 
     /// Trusts the wall clock again if it is in doubt, which starts a clock era, and confirms a gap found at the
     /// start. Durable. Resolves to `false` if nothing was in doubt or unconfirmed.
-    fn accept_clock(&self) -> JournalFuture<'_, Result<bool, Error>>;
+    fn accept_clock(&self) -> JournalFuture<'_, bool>;
 
     /// The state of the journal: the current value and every later change.
     fn state(&self) -> watch::Receiver<JournalState>;
@@ -65,105 +65,100 @@ pub trait Journal: Send + Sync + 'static {
 
     /// Durably stores a cursor for both lanes of each handler that has none yet. Cursors of handlers that are not in
     /// `handlers` stay, but no longer protect events from retention.
-    fn enrol(&self, handlers: Vec<Enrolment>) -> JournalFuture<'_, Result<(), Error>>;
+    fn enrol(&self, handlers: Vec<Enrolment>) -> JournalFuture<'_, ()>;
 
     /// Every handler that the journal knows, sorted by name, configured in this run or not.
-    fn handlers(&self) -> JournalFuture<'_, Result<Vec<HandlerPlace>, Error>>;
+    fn handlers(&self) -> JournalFuture<'_, Vec<HandlerPlace>>;
 
     /// Durably renames a handler that is not configured: its cursors, events set aside, dead letters, replays and
     /// pause move to the new name.
-    fn rename_handler(&self, old: Arc<str>, new: Arc<str>) -> JournalFuture<'_, Result<(), RenameError>>;
+    fn rename_handler(&self, old: Arc<str>, new: Arc<str>) -> JournalFuture<'_, (), RenameError>;
 
     /// The delivery state of an enrolled lane, including all that was settled before this call.
-    fn lane(&self, lane: LaneId) -> JournalFuture<'_, Result<LaneState, Error>>;
+    fn lane(&self, lane: LaneId) -> JournalFuture<'_, LaneState>;
 
     /// The seqs in `after+1 ..= through` that a lane has set aside, including all that was settled before this call.
-    fn set_aside(&self, lane: LaneId, after: u64, through: u64)
-    -> JournalFuture<'_, Result<Vec<u64>, Error>>;
+    fn set_aside(&self, lane: LaneId, after: u64, through: u64) -> JournalFuture<'_, Vec<u64>>;
 
     /// The next events of a class after `after`, at most `max`, and the seq up to which the journal was searched.
-    fn claim(&self, class: Class, after: u64, max: usize) -> JournalFuture<'_, Result<Claim, Error>>;
+    fn claim(&self, class: Class, after: u64, max: usize) -> JournalFuture<'_, Claim>;
 
     /// Records how deliveries ended. The cursor and the rows change in one transaction, as part of the next commit,
     /// within one second. Resolves when the journal has queued the change; [`Journal::flush`] waits until it is
     /// durable.
-    fn settle(&self, lane: LaneId, ends: Ends) -> JournalFuture<'_, Result<(), Error>>;
+    fn settle(&self, lane: LaneId, ends: Ends) -> JournalFuture<'_, ()>;
 
     /// Resolves when everything that was appended or settled before this call is durable.
-    fn flush(&self) -> JournalFuture<'_, Result<(), Error>>;
+    fn flush(&self) -> JournalFuture<'_, ()>;
 
     /// One event; `None` if retention has deleted it or it never existed.
-    fn get(&self, seq: u64) -> JournalFuture<'_, Result<Option<Arc<Event>>, Error>>;
+    fn get(&self, seq: u64) -> JournalFuture<'_, Option<Arc<Event>>>;
 
     /// The progress of an event of a class through each known handler, sorted by name, including handlers that are no
     /// longer configured. Settles of the last second may be missing.
-    fn handler_progress(
-        &self,
-        class: Class,
-        seq: u64,
-    ) -> JournalFuture<'_, Result<Vec<HandlerProgress>, Error>>;
+    fn handler_progress(&self, class: Class, seq: u64) -> JournalFuture<'_, Vec<HandlerProgress>>;
 
     /// The lowest seq that was received at this time or later; `None` if all stored events are older.
-    fn received_from(&self, time: Timestamp) -> JournalFuture<'_, Result<Option<u64>, Error>>;
+    fn received_from(&self, time: Timestamp) -> JournalFuture<'_, Option<u64>>;
 
     /// A page of events, newest first.
-    fn events(&self, query: EventQuery) -> JournalFuture<'_, Result<EventPage, Error>>;
+    fn events(&self, query: EventQuery) -> JournalFuture<'_, EventPage>;
 
     /// A page of dead letters, newest first.
-    fn dead_letters(&self, query: DeadQuery) -> JournalFuture<'_, Result<Vec<DeadLetter>, Error>>;
+    fn dead_letters(&self, query: DeadQuery) -> JournalFuture<'_, Vec<DeadLetter>>;
 
     /// One dead letter; `None` if the id is unknown.
-    fn dead_letter(&self, id: i64) -> JournalFuture<'_, Result<Option<DeadLetter>, Error>>;
+    fn dead_letter(&self, id: i64) -> JournalFuture<'_, Option<DeadLetter>>;
 
     /// Marks dead letters for retry through their lane. Resolves, once durable, to the ids that exist.
-    fn retry_dead(&self, ids: Vec<i64>) -> JournalFuture<'_, Result<Vec<i64>, Error>>;
+    fn retry_dead(&self, ids: Vec<i64>) -> JournalFuture<'_, Vec<i64>>;
 
     /// Deletes dead letters permanently. Resolves, once durable, to the ids that existed.
-    fn drop_dead(&self, ids: Vec<i64>) -> JournalFuture<'_, Result<Vec<i64>, Error>>;
+    fn drop_dead(&self, ids: Vec<i64>) -> JournalFuture<'_, Vec<i64>>;
 
     /// A version that increases whenever dead letters are marked for retry.
     fn retries(&self) -> watch::Receiver<u64>;
 
     /// The dead letters of a lane that are marked for retry. Those that cannot be read are logged and left out.
-    fn retrying(&self, lane: LaneId) -> JournalFuture<'_, Result<Vec<DeadLetter>, Error>>;
+    fn retrying(&self, lane: LaneId) -> JournalFuture<'_, Vec<DeadLetter>>;
 
     /// Durably pauses a handler until [`Journal::resume`]: both its lanes start no delivery. A handler that is
     /// already paused keeps its first reason. `reason` must be safe for logs.
-    fn pause(&self, handler: Arc<str>, reason: String) -> JournalFuture<'_, Result<(), Error>>;
+    fn pause(&self, handler: Arc<str>, reason: String) -> JournalFuture<'_, ()>;
 
     /// Durably resumes a handler. Resolves to `false` if it was not paused.
-    fn resume(&self, handler: Arc<str>) -> JournalFuture<'_, Result<bool, Error>>;
+    fn resume(&self, handler: Arc<str>) -> JournalFuture<'_, bool>;
 
     /// The paused handlers: the current set and every later change.
     fn paused(&self) -> watch::Receiver<Pauses>;
 
     /// Durably stores a replay with its two lanes and resolves to its id. Until it ends, it protects its undelivered
     /// events from retention.
-    fn start_replay(&self, replay: NewReplay) -> JournalFuture<'_, Result<i64, Error>>;
+    fn start_replay(&self, replay: NewReplay) -> JournalFuture<'_, i64>;
 
     /// Durably pauses, resumes or ends a replay. Resolves to `false` if the replay is unknown, has ended, or already
     /// has this state. Ending a replay deletes its cursors and the events that it set aside; its dead letters stay,
     /// in the handler's own lanes.
-    fn change_replay(&self, id: i64, state: ReplayState) -> JournalFuture<'_, Result<bool, Error>>;
+    fn change_replay(&self, id: i64, state: ReplayState) -> JournalFuture<'_, bool>;
 
     /// The replays that have not ended, and the most recent that have: the current set and every later change.
     fn replays(&self) -> watch::Receiver<Replays>;
 
     /// A page of the quarantine, newest first.
-    fn quarantine(&self, query: QuarantineQuery) -> JournalFuture<'_, Result<Vec<QuarantineEntry>, Error>>;
+    fn quarantine(&self, query: QuarantineQuery) -> JournalFuture<'_, Vec<QuarantineEntry>>;
 
     /// One quarantine entry; `None` if the id is unknown.
-    fn quarantined(&self, id: i64) -> JournalFuture<'_, Result<Option<QuarantineEntry>, Error>>;
+    fn quarantined(&self, id: i64) -> JournalFuture<'_, Option<QuarantineEntry>>;
 
     /// Deletes quarantine entries permanently. Resolves, once durable, to the ids that existed.
-    fn drop_quarantined(&self, ids: Vec<i64>) -> JournalFuture<'_, Result<Vec<i64>, Error>>;
+    fn drop_quarantined(&self, ids: Vec<i64>) -> JournalFuture<'_, Vec<i64>>;
 
     /// Current figures for metrics and the command line.
-    fn figures(&self) -> JournalFuture<'_, Result<JournalFigures, Error>>;
+    fn figures(&self) -> JournalFuture<'_, JournalFigures>;
 
     /// Rejects new work, makes everything already queued durable, and closes. Later appends fail with
     /// [`AppendError::Stopped`].
-    fn close(&self) -> JournalFuture<'_, Result<(), Error>>;
+    fn close(&self) -> JournalFuture<'_, ()>;
 }
 
 impl dyn Journal {

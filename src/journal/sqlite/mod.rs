@@ -121,11 +121,11 @@ impl Journal for SqliteJournal {
         &self.clock
     }
 
-    fn accept_clock(&self) -> JournalFuture<'_, Result<bool, Error>> {
+    fn accept_clock(&self) -> JournalFuture<'_, bool> {
         Box::pin(async move { Ok(!self.change(JournalChange::AcceptClock).await?.is_empty()) })
     }
 
-    fn append(&self, batch: AppendBatch) -> JournalFuture<'_, Result<AppendReceipt, AppendError>> {
+    fn append(&self, batch: AppendBatch) -> JournalFuture<'_, AppendReceipt, AppendError> {
         Box::pin(async move {
             let ended = || if self.shared.failed() { AppendError::Failed } else { AppendError::Stopped };
             let (reply, answer) = oneshot::channel();
@@ -145,7 +145,7 @@ impl Journal for SqliteJournal {
         self.shared.tip.subscribe()
     }
 
-    fn enrol(&self, handlers: Vec<Enrolment>) -> JournalFuture<'_, Result<(), Error>> {
+    fn enrol(&self, handlers: Vec<Enrolment>) -> JournalFuture<'_, ()> {
         Box::pin(async move {
             let lanes = handlers
                 .iter()
@@ -157,7 +157,7 @@ impl Journal for SqliteJournal {
         })
     }
 
-    fn handlers(&self) -> JournalFuture<'_, Result<Vec<HandlerPlace>, Error>> {
+    fn handlers(&self) -> JournalFuture<'_, Vec<HandlerPlace>> {
         Box::pin(async move {
             self.flush().await?;
             let enrolled = self.enrolled.read().unwrap_or_else(PoisonError::into_inner).clone();
@@ -170,7 +170,7 @@ impl Journal for SqliteJournal {
         })
     }
 
-    fn rename_handler(&self, old: Arc<str>, new: Arc<str>) -> JournalFuture<'_, Result<(), RenameError>> {
+    fn rename_handler(&self, old: Arc<str>, new: Arc<str>) -> JournalFuture<'_, (), RenameError> {
         Box::pin(async move {
             let is_running = |name: &Arc<str>| self.is_known(&LaneId::live(Arc::clone(name), Class::Other));
             if is_running(&old) {
@@ -190,7 +190,7 @@ impl Journal for SqliteJournal {
         })
     }
 
-    fn lane(&self, lane: LaneId) -> JournalFuture<'_, Result<LaneState, Error>> {
+    fn lane(&self, lane: LaneId) -> JournalFuture<'_, LaneState> {
         Box::pin(async move {
             self.flush().await?;
             let handler = Arc::clone(&lane.handler);
@@ -199,19 +199,14 @@ impl Journal for SqliteJournal {
         })
     }
 
-    fn set_aside(
-        &self,
-        lane: LaneId,
-        after: u64,
-        through: u64,
-    ) -> JournalFuture<'_, Result<Vec<u64>, Error>> {
+    fn set_aside(&self, lane: LaneId, after: u64, through: u64) -> JournalFuture<'_, Vec<u64>> {
         Box::pin(async move {
             self.flush().await?;
             self.page(move |connection| reader::set_aside(connection, &lane, after, through)).await
         })
     }
 
-    fn claim(&self, class: Class, after: u64, max: usize) -> JournalFuture<'_, Result<Claim, Error>> {
+    fn claim(&self, class: Class, after: u64, max: usize) -> JournalFuture<'_, Claim> {
         Box::pin(async move {
             if let Some(claim) = self.shared.recent.claim(class, after, max) {
                 return Ok(claim);
@@ -220,7 +215,7 @@ impl Journal for SqliteJournal {
         })
     }
 
-    fn settle(&self, lane: LaneId, ends: Ends) -> JournalFuture<'_, Result<(), Error>> {
+    fn settle(&self, lane: LaneId, ends: Ends) -> JournalFuture<'_, ()> {
         Box::pin(async move {
             if !self.is_known(&lane) {
                 return Err(Error::NoLane(lane.handler));
@@ -232,29 +227,25 @@ impl Journal for SqliteJournal {
         })
     }
 
-    fn flush(&self) -> JournalFuture<'_, Result<(), Error>> {
+    fn flush(&self) -> JournalFuture<'_, ()> {
         Box::pin(async move { self.change(JournalChange::Flush).await.map(drop) })
     }
 
-    fn get(&self, seq: u64) -> JournalFuture<'_, Result<Option<Arc<Event>>, Error>> {
+    fn get(&self, seq: u64) -> JournalFuture<'_, Option<Arc<Event>>> {
         Box::pin(self.read(move |pages| {
             pages.page(|connection| reader::get(connection, seq))?.map(reader::RawEvent::decode).transpose()
         }))
     }
 
-    fn handler_progress(
-        &self,
-        class: Class,
-        seq: u64,
-    ) -> JournalFuture<'_, Result<Vec<HandlerProgress>, Error>> {
+    fn handler_progress(&self, class: Class, seq: u64) -> JournalFuture<'_, Vec<HandlerProgress>> {
         Box::pin(self.page(move |connection| reader::handler_progress(connection, class, seq)))
     }
 
-    fn received_from(&self, time: Timestamp) -> JournalFuture<'_, Result<Option<u64>, Error>> {
+    fn received_from(&self, time: Timestamp) -> JournalFuture<'_, Option<u64>> {
         Box::pin(self.page(move |connection| reader::first_at_or_after(connection, time)))
     }
 
-    fn events(&self, query: EventQuery) -> JournalFuture<'_, Result<EventPage, Error>> {
+    fn events(&self, query: EventQuery) -> JournalFuture<'_, EventPage> {
         Box::pin(
             self.read(move |pages| {
                 reader::page(pages.page(|connection| reader::events(connection, &query))?)
@@ -262,14 +253,14 @@ impl Journal for SqliteJournal {
         )
     }
 
-    fn dead_letters(&self, query: DeadQuery) -> JournalFuture<'_, Result<Vec<DeadLetter>, Error>> {
+    fn dead_letters(&self, query: DeadQuery) -> JournalFuture<'_, Vec<DeadLetter>> {
         Box::pin(self.read(move |pages| {
             let rows = pages.page(|connection| reader::dead_letters(connection, &query))?;
             rows.into_iter().map(reader::RawDead::decode).collect()
         }))
     }
 
-    fn dead_letter(&self, id: i64) -> JournalFuture<'_, Result<Option<DeadLetter>, Error>> {
+    fn dead_letter(&self, id: i64) -> JournalFuture<'_, Option<DeadLetter>> {
         Box::pin(self.read(move |pages| {
             pages
                 .page(|connection| reader::dead_letter(connection, id))?
@@ -278,11 +269,11 @@ impl Journal for SqliteJournal {
         }))
     }
 
-    fn retry_dead(&self, ids: Vec<i64>) -> JournalFuture<'_, Result<Vec<i64>, Error>> {
+    fn retry_dead(&self, ids: Vec<i64>) -> JournalFuture<'_, Vec<i64>> {
         Box::pin(self.change(JournalChange::RetryDead(ids)))
     }
 
-    fn drop_dead(&self, ids: Vec<i64>) -> JournalFuture<'_, Result<Vec<i64>, Error>> {
+    fn drop_dead(&self, ids: Vec<i64>) -> JournalFuture<'_, Vec<i64>> {
         Box::pin(self.change(JournalChange::DropDead(ids)))
     }
 
@@ -290,16 +281,16 @@ impl Journal for SqliteJournal {
         self.shared.retries.subscribe()
     }
 
-    fn retrying(&self, lane: LaneId) -> JournalFuture<'_, Result<Vec<DeadLetter>, Error>> {
+    fn retrying(&self, lane: LaneId) -> JournalFuture<'_, Vec<DeadLetter>> {
         Box::pin(self.page(move |connection| reader::retrying(connection, &lane)))
     }
 
-    fn pause(&self, handler: Arc<str>, reason: String) -> JournalFuture<'_, Result<(), Error>> {
+    fn pause(&self, handler: Arc<str>, reason: String) -> JournalFuture<'_, ()> {
         let pause = Pause { at: self.clock.now(), reason };
         Box::pin(async move { self.change(JournalChange::Pause { handler, pause }).await.map(drop) })
     }
 
-    fn resume(&self, handler: Arc<str>) -> JournalFuture<'_, Result<bool, Error>> {
+    fn resume(&self, handler: Arc<str>) -> JournalFuture<'_, bool> {
         Box::pin(async move { Ok(!self.change(JournalChange::Resume(handler)).await?.is_empty()) })
     }
 
@@ -307,7 +298,7 @@ impl Journal for SqliteJournal {
         self.shared.paused.subscribe()
     }
 
-    fn start_replay(&self, replay: NewReplay) -> JournalFuture<'_, Result<i64, Error>> {
+    fn start_replay(&self, replay: NewReplay) -> JournalFuture<'_, i64> {
         Box::pin(async move {
             let handler = Arc::clone(&replay.handler);
             if !Class::ALL.iter().all(|class| self.is_known(&LaneId::live(Arc::clone(&handler), *class))) {
@@ -318,7 +309,7 @@ impl Journal for SqliteJournal {
         })
     }
 
-    fn change_replay(&self, id: i64, state: ReplayState) -> JournalFuture<'_, Result<bool, Error>> {
+    fn change_replay(&self, id: i64, state: ReplayState) -> JournalFuture<'_, bool> {
         Box::pin(async move { Ok(!self.change(JournalChange::ChangeReplay(id, state)).await?.is_empty()) })
     }
 
@@ -326,19 +317,19 @@ impl Journal for SqliteJournal {
         self.shared.replays.subscribe()
     }
 
-    fn quarantine(&self, query: QuarantineQuery) -> JournalFuture<'_, Result<Vec<QuarantineEntry>, Error>> {
+    fn quarantine(&self, query: QuarantineQuery) -> JournalFuture<'_, Vec<QuarantineEntry>> {
         Box::pin(self.page(move |connection| reader::quarantine(connection, &query)))
     }
 
-    fn quarantined(&self, id: i64) -> JournalFuture<'_, Result<Option<QuarantineEntry>, Error>> {
+    fn quarantined(&self, id: i64) -> JournalFuture<'_, Option<QuarantineEntry>> {
         Box::pin(self.page(move |connection| reader::quarantined(connection, id)))
     }
 
-    fn drop_quarantined(&self, ids: Vec<i64>) -> JournalFuture<'_, Result<Vec<i64>, Error>> {
+    fn drop_quarantined(&self, ids: Vec<i64>) -> JournalFuture<'_, Vec<i64>> {
         Box::pin(self.change(JournalChange::DropQuarantined(ids)))
     }
 
-    fn figures(&self) -> JournalFuture<'_, Result<JournalFigures, Error>> {
+    fn figures(&self) -> JournalFuture<'_, JournalFigures> {
         Box::pin(async move {
             let now = self.clock.now();
             let mut figures = self.read(move |pages| pages.figures(now)).await?;
@@ -356,7 +347,7 @@ impl Journal for SqliteJournal {
         })
     }
 
-    fn close(&self) -> JournalFuture<'_, Result<(), Error>> {
+    fn close(&self) -> JournalFuture<'_, ()> {
         Box::pin(async move {
             let (reply, answer) = oneshot::channel();
             self.ops.send(WriterOp::Close(reply)).await.map_err(|_closed| self.ended())?;

@@ -17,9 +17,9 @@ use bikhook::{
     event::Quarantined,
     http::{AuthMode, CredentialSettings, Intake, Settings, SourceSettings, Sources, Stopped, bind, serve},
     journal::{
-        AppendBatch, AppendError, AppendReceipt, Claim, DeadLetter, DeadQuery, Ends, Enrolment, Error,
-        EventPage, EventQuery, HandlerPlace, Journal, JournalFigures, JournalFuture, JournalState, LaneId,
-        LaneState, QuarantineEntry, QuarantineQuery, RenameError,
+        AppendBatch, AppendError, AppendReceipt, Claim, DeadLetter, DeadQuery, Ends, Enrolment, EventPage,
+        EventQuery, HandlerPlace, Journal, JournalFigures, JournalFuture, JournalState, LaneId, LaneState,
+        QuarantineEntry, QuarantineQuery, RenameError,
     },
     metrics::Metrics,
     secret::Secret,
@@ -429,15 +429,15 @@ impl Journal for Told {
         &self.clock
     }
 
-    fn accept_clock(&self) -> JournalFuture<'_, Result<bool, Error>> {
+    fn accept_clock(&self) -> JournalFuture<'_, bool> {
         unreachable!("intake never asks")
     }
 
-    fn received_from(&self, _: bikhook::clock::Timestamp) -> JournalFuture<'_, Result<Option<u64>, Error>> {
+    fn received_from(&self, _: bikhook::clock::Timestamp) -> JournalFuture<'_, Option<u64>> {
         unreachable!("intake never asks")
     }
 
-    fn append(&self, batch: AppendBatch) -> JournalFuture<'_, Result<AppendReceipt, AppendError>> {
+    fn append(&self, batch: AppendBatch) -> JournalFuture<'_, AppendReceipt, AppendError> {
         let mood = self.mood.lock().unwrap().clone();
         match mood {
             Mood::Well => {}
@@ -461,39 +461,39 @@ impl Journal for Told {
         unreachable!("intake never asks")
     }
 
-    fn handlers(&self) -> JournalFuture<'_, Result<Vec<HandlerPlace>, Error>> {
+    fn handlers(&self) -> JournalFuture<'_, Vec<HandlerPlace>> {
         unreachable!("intake never asks")
     }
 
-    fn rename_handler(&self, _: Arc<str>, _: Arc<str>) -> JournalFuture<'_, Result<(), RenameError>> {
+    fn rename_handler(&self, _: Arc<str>, _: Arc<str>) -> JournalFuture<'_, (), RenameError> {
         unreachable!("intake never asks")
     }
 
-    fn enrol(&self, _: Vec<Enrolment>) -> JournalFuture<'_, Result<(), Error>> {
+    fn enrol(&self, _: Vec<Enrolment>) -> JournalFuture<'_, ()> {
         unreachable!("intake never asks")
     }
 
-    fn lane(&self, _: LaneId) -> JournalFuture<'_, Result<LaneState, Error>> {
+    fn lane(&self, _: LaneId) -> JournalFuture<'_, LaneState> {
         unreachable!("intake never asks")
     }
 
-    fn set_aside(&self, _: LaneId, _: u64, _: u64) -> JournalFuture<'_, Result<Vec<u64>, Error>> {
+    fn set_aside(&self, _: LaneId, _: u64, _: u64) -> JournalFuture<'_, Vec<u64>> {
         unreachable!("intake never asks")
     }
 
-    fn claim(&self, _: bikhook::event::Class, _: u64, _: usize) -> JournalFuture<'_, Result<Claim, Error>> {
+    fn claim(&self, _: bikhook::event::Class, _: u64, _: usize) -> JournalFuture<'_, Claim> {
         unreachable!("intake never asks")
     }
 
-    fn settle(&self, _: LaneId, _: Ends) -> JournalFuture<'_, Result<(), Error>> {
+    fn settle(&self, _: LaneId, _: Ends) -> JournalFuture<'_, ()> {
         unreachable!("intake never asks")
     }
 
-    fn flush(&self) -> JournalFuture<'_, Result<(), Error>> {
+    fn flush(&self) -> JournalFuture<'_, ()> {
         unreachable!("intake never asks")
     }
 
-    fn get(&self, _: u64) -> JournalFuture<'_, Result<Option<Arc<bikhook::event::Event>>, Error>> {
+    fn get(&self, _: u64) -> JournalFuture<'_, Option<Arc<bikhook::event::Event>>> {
         unreachable!("intake never asks")
     }
 
@@ -501,39 +501,39 @@ impl Journal for Told {
         &self,
         _: bikhook::event::Class,
         _: u64,
-    ) -> JournalFuture<'_, Result<Vec<bikhook::journal::HandlerProgress>, Error>> {
+    ) -> JournalFuture<'_, Vec<bikhook::journal::HandlerProgress>> {
         unreachable!("intake never asks")
     }
 
-    fn events(&self, _: EventQuery) -> JournalFuture<'_, Result<EventPage, Error>> {
+    fn events(&self, _: EventQuery) -> JournalFuture<'_, EventPage> {
         unreachable!("intake never asks")
     }
 
-    fn dead_letters(&self, _: DeadQuery) -> JournalFuture<'_, Result<Vec<DeadLetter>, Error>> {
+    fn dead_letters(&self, _: DeadQuery) -> JournalFuture<'_, Vec<DeadLetter>> {
         unreachable!("intake never asks")
     }
 
-    fn dead_letter(&self, _: i64) -> JournalFuture<'_, Result<Option<DeadLetter>, Error>> {
+    fn dead_letter(&self, _: i64) -> JournalFuture<'_, Option<DeadLetter>> {
         unreachable!("intake never asks")
     }
 
-    fn retry_dead(&self, _: Vec<i64>) -> JournalFuture<'_, Result<Vec<i64>, Error>> {
+    fn retry_dead(&self, _: Vec<i64>) -> JournalFuture<'_, Vec<i64>> {
         unreachable!("intake never asks")
     }
 
-    fn drop_dead(&self, _: Vec<i64>) -> JournalFuture<'_, Result<Vec<i64>, Error>> {
+    fn drop_dead(&self, _: Vec<i64>) -> JournalFuture<'_, Vec<i64>> {
         unreachable!("intake never asks")
     }
 
-    fn retrying(&self, _: LaneId) -> JournalFuture<'_, Result<Vec<DeadLetter>, Error>> {
+    fn retrying(&self, _: LaneId) -> JournalFuture<'_, Vec<DeadLetter>> {
         unreachable!("intake never asks")
     }
 
-    fn pause(&self, _: Arc<str>, _: String) -> JournalFuture<'_, Result<(), Error>> {
+    fn pause(&self, _: Arc<str>, _: String) -> JournalFuture<'_, ()> {
         unreachable!("intake never asks")
     }
 
-    fn resume(&self, _: Arc<str>) -> JournalFuture<'_, Result<bool, Error>> {
+    fn resume(&self, _: Arc<str>) -> JournalFuture<'_, bool> {
         unreachable!("intake never asks")
     }
 
@@ -541,15 +541,11 @@ impl Journal for Told {
         unreachable!("intake never asks")
     }
 
-    fn start_replay(&self, _: bikhook::journal::NewReplay) -> JournalFuture<'_, Result<i64, Error>> {
+    fn start_replay(&self, _: bikhook::journal::NewReplay) -> JournalFuture<'_, i64> {
         unreachable!("intake never asks")
     }
 
-    fn change_replay(
-        &self,
-        _: i64,
-        _: bikhook::journal::ReplayState,
-    ) -> JournalFuture<'_, Result<bool, Error>> {
+    fn change_replay(&self, _: i64, _: bikhook::journal::ReplayState) -> JournalFuture<'_, bool> {
         unreachable!("intake never asks")
     }
 
@@ -557,23 +553,23 @@ impl Journal for Told {
         unreachable!("intake never asks")
     }
 
-    fn quarantine(&self, _: QuarantineQuery) -> JournalFuture<'_, Result<Vec<QuarantineEntry>, Error>> {
+    fn quarantine(&self, _: QuarantineQuery) -> JournalFuture<'_, Vec<QuarantineEntry>> {
         unreachable!("intake never asks")
     }
 
-    fn quarantined(&self, _: i64) -> JournalFuture<'_, Result<Option<QuarantineEntry>, Error>> {
+    fn quarantined(&self, _: i64) -> JournalFuture<'_, Option<QuarantineEntry>> {
         unreachable!("intake never asks")
     }
 
-    fn drop_quarantined(&self, _: Vec<i64>) -> JournalFuture<'_, Result<Vec<i64>, Error>> {
+    fn drop_quarantined(&self, _: Vec<i64>) -> JournalFuture<'_, Vec<i64>> {
         unreachable!("intake never asks")
     }
 
-    fn figures(&self) -> JournalFuture<'_, Result<JournalFigures, Error>> {
+    fn figures(&self) -> JournalFuture<'_, JournalFigures> {
         unreachable!("intake never asks")
     }
 
-    fn close(&self) -> JournalFuture<'_, Result<(), Error>> {
+    fn close(&self) -> JournalFuture<'_, ()> {
         unreachable!("intake never asks")
     }
 }

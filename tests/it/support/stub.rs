@@ -44,14 +44,11 @@ impl Journal for Stub {
         self.inner.clock()
     }
 
-    fn accept_clock(&self) -> JournalFuture<'_, Result<bool, Error>> {
+    fn accept_clock(&self) -> JournalFuture<'_, bool> {
         self.inner.accept_clock()
     }
 
-    fn received_from(
-        &self,
-        time: bikhook::clock::Timestamp,
-    ) -> JournalFuture<'_, Result<Option<u64>, Error>> {
+    fn received_from(&self, time: bikhook::clock::Timestamp) -> JournalFuture<'_, Option<u64>> {
         self.inner.received_from(time)
     }
 
@@ -59,14 +56,14 @@ impl Journal for Stub {
         self.state.subscribe()
     }
 
-    fn figures(&self) -> JournalFuture<'_, Result<JournalFigures, Error>> {
+    fn figures(&self) -> JournalFuture<'_, JournalFigures> {
         match *self.state.borrow() {
             JournalState::Failed(_) => Box::pin(async { Err(Error::Failed) }),
             _ => self.inner.figures(),
         }
     }
 
-    fn append(&self, batch: AppendBatch) -> JournalFuture<'_, Result<AppendReceipt, AppendError>> {
+    fn append(&self, batch: AppendBatch) -> JournalFuture<'_, AppendReceipt, AppendError> {
         self.inner.append(batch)
     }
 
@@ -74,73 +71,64 @@ impl Journal for Stub {
         self.inner.tip()
     }
 
-    fn enrol(&self, handlers: Vec<Enrolment>) -> JournalFuture<'_, Result<(), Error>> {
+    fn enrol(&self, handlers: Vec<Enrolment>) -> JournalFuture<'_, ()> {
         self.inner.enrol(handlers)
     }
 
-    fn handlers(&self) -> JournalFuture<'_, Result<Vec<HandlerPlace>, Error>> {
+    fn handlers(&self) -> JournalFuture<'_, Vec<HandlerPlace>> {
         self.inner.handlers()
     }
 
-    fn rename_handler(&self, old: Arc<str>, new: Arc<str>) -> JournalFuture<'_, Result<(), RenameError>> {
+    fn rename_handler(&self, old: Arc<str>, new: Arc<str>) -> JournalFuture<'_, (), RenameError> {
         self.inner.rename_handler(old, new)
     }
 
-    fn lane(&self, lane: LaneId) -> JournalFuture<'_, Result<LaneState, Error>> {
+    fn lane(&self, lane: LaneId) -> JournalFuture<'_, LaneState> {
         let fails = self.unread.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok();
         if fails { Box::pin(async { Err(Error::Full) }) } else { self.inner.lane(lane) }
     }
 
-    fn set_aside(
-        &self,
-        lane: LaneId,
-        after: u64,
-        through: u64,
-    ) -> JournalFuture<'_, Result<Vec<u64>, Error>> {
+    fn set_aside(&self, lane: LaneId, after: u64, through: u64) -> JournalFuture<'_, Vec<u64>> {
         self.inner.set_aside(lane, after, through)
     }
 
-    fn claim(&self, class: Class, after: u64, max: usize) -> JournalFuture<'_, Result<Claim, Error>> {
+    fn claim(&self, class: Class, after: u64, max: usize) -> JournalFuture<'_, Claim> {
         self.inner.claim(class, after, max)
     }
 
-    fn settle(&self, lane: LaneId, ends: Ends) -> JournalFuture<'_, Result<(), Error>> {
+    fn settle(&self, lane: LaneId, ends: Ends) -> JournalFuture<'_, ()> {
         self.inner.settle(lane, ends)
     }
 
-    fn flush(&self) -> JournalFuture<'_, Result<(), Error>> {
+    fn flush(&self) -> JournalFuture<'_, ()> {
         self.inner.flush()
     }
 
-    fn get(&self, seq: u64) -> JournalFuture<'_, Result<Option<Arc<Event>>, Error>> {
+    fn get(&self, seq: u64) -> JournalFuture<'_, Option<Arc<Event>>> {
         self.inner.get(seq)
     }
 
-    fn handler_progress(
-        &self,
-        class: Class,
-        seq: u64,
-    ) -> JournalFuture<'_, Result<Vec<HandlerProgress>, Error>> {
+    fn handler_progress(&self, class: Class, seq: u64) -> JournalFuture<'_, Vec<HandlerProgress>> {
         self.inner.handler_progress(class, seq)
     }
 
-    fn events(&self, query: EventQuery) -> JournalFuture<'_, Result<EventPage, Error>> {
+    fn events(&self, query: EventQuery) -> JournalFuture<'_, EventPage> {
         self.inner.events(query)
     }
 
-    fn dead_letters(&self, query: DeadQuery) -> JournalFuture<'_, Result<Vec<DeadLetter>, Error>> {
+    fn dead_letters(&self, query: DeadQuery) -> JournalFuture<'_, Vec<DeadLetter>> {
         self.inner.dead_letters(query)
     }
 
-    fn dead_letter(&self, id: i64) -> JournalFuture<'_, Result<Option<DeadLetter>, Error>> {
+    fn dead_letter(&self, id: i64) -> JournalFuture<'_, Option<DeadLetter>> {
         self.inner.dead_letter(id)
     }
 
-    fn retry_dead(&self, ids: Vec<i64>) -> JournalFuture<'_, Result<Vec<i64>, Error>> {
+    fn retry_dead(&self, ids: Vec<i64>) -> JournalFuture<'_, Vec<i64>> {
         self.inner.retry_dead(ids)
     }
 
-    fn drop_dead(&self, ids: Vec<i64>) -> JournalFuture<'_, Result<Vec<i64>, Error>> {
+    fn drop_dead(&self, ids: Vec<i64>) -> JournalFuture<'_, Vec<i64>> {
         self.inner.drop_dead(ids)
     }
 
@@ -148,15 +136,15 @@ impl Journal for Stub {
         self.inner.retries()
     }
 
-    fn retrying(&self, lane: LaneId) -> JournalFuture<'_, Result<Vec<DeadLetter>, Error>> {
+    fn retrying(&self, lane: LaneId) -> JournalFuture<'_, Vec<DeadLetter>> {
         self.inner.retrying(lane)
     }
 
-    fn pause(&self, handler: Arc<str>, reason: String) -> JournalFuture<'_, Result<(), Error>> {
+    fn pause(&self, handler: Arc<str>, reason: String) -> JournalFuture<'_, ()> {
         self.inner.pause(handler, reason)
     }
 
-    fn resume(&self, handler: Arc<str>) -> JournalFuture<'_, Result<bool, Error>> {
+    fn resume(&self, handler: Arc<str>) -> JournalFuture<'_, bool> {
         self.inner.resume(handler)
     }
 
@@ -164,11 +152,11 @@ impl Journal for Stub {
         self.inner.paused()
     }
 
-    fn start_replay(&self, replay: NewReplay) -> JournalFuture<'_, Result<i64, Error>> {
+    fn start_replay(&self, replay: NewReplay) -> JournalFuture<'_, i64> {
         self.inner.start_replay(replay)
     }
 
-    fn change_replay(&self, id: i64, state: ReplayState) -> JournalFuture<'_, Result<bool, Error>> {
+    fn change_replay(&self, id: i64, state: ReplayState) -> JournalFuture<'_, bool> {
         let fails = self.unstored.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok();
         if fails { Box::pin(async { Err(Error::Full) }) } else { self.inner.change_replay(id, state) }
     }
@@ -177,19 +165,19 @@ impl Journal for Stub {
         self.inner.replays()
     }
 
-    fn quarantine(&self, query: QuarantineQuery) -> JournalFuture<'_, Result<Vec<QuarantineEntry>, Error>> {
+    fn quarantine(&self, query: QuarantineQuery) -> JournalFuture<'_, Vec<QuarantineEntry>> {
         self.inner.quarantine(query)
     }
 
-    fn quarantined(&self, id: i64) -> JournalFuture<'_, Result<Option<QuarantineEntry>, Error>> {
+    fn quarantined(&self, id: i64) -> JournalFuture<'_, Option<QuarantineEntry>> {
         self.inner.quarantined(id)
     }
 
-    fn drop_quarantined(&self, ids: Vec<i64>) -> JournalFuture<'_, Result<Vec<i64>, Error>> {
+    fn drop_quarantined(&self, ids: Vec<i64>) -> JournalFuture<'_, Vec<i64>> {
         self.inner.drop_quarantined(ids)
     }
 
-    fn close(&self) -> JournalFuture<'_, Result<(), Error>> {
+    fn close(&self) -> JournalFuture<'_, ()> {
         self.inner.close()
     }
 }
