@@ -31,16 +31,19 @@ pub(super) struct System;
 
 impl Machine for System {
     fn read(&self) -> ClockReading {
-        ClockReading { wall: wall(), boot_ms: boot_ms() }
+        ClockReading { wall: now(), boot_ms: since_boot_ms() }
     }
 }
 
-pub(super) fn boot_ms() -> i64 {
+/// Milliseconds since the machine was booted, including time in suspend. For durations, which a change of the wall
+/// clock must not affect.
+pub fn since_boot_ms() -> i64 {
     let boot = clock_gettime(ClockId::Boottime);
     boot.tv_sec.saturating_mul(1_000).saturating_add(boot.tv_nsec / 1_000_000)
 }
 
+/// The current time of the machine's wall clock, unchecked.
 #[allow(clippy::disallowed_methods)] // the only call
-pub(super) fn wall() -> Timestamp {
+pub fn now() -> Timestamp {
     Timestamp(jiff::Timestamp::now().as_millisecond())
 }

@@ -8,7 +8,7 @@ mod machine;
 mod trust;
 mod trusted;
 
-pub use machine::{ClockReading, Machine};
+pub use machine::{ClockReading, Machine, now, since_boot_ms};
 pub use trust::{Correction, LastKnown};
 pub use trusted::{Clock, ClockStatus};
 
@@ -90,17 +90,6 @@ impl<'de> Deserialize<'de> for Timestamp {
         let text = String::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
     }
-}
-
-/// Milliseconds since the machine was booted, including time in suspend. For durations, which a change of the wall
-/// clock must not affect.
-pub fn since_boot_ms() -> i64 {
-    machine::boot_ms()
-}
-
-/// The current time of the machine's wall clock, unchecked.
-pub fn now() -> Timestamp {
-    machine::wall()
 }
 
 #[cfg(test)]

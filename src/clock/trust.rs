@@ -106,15 +106,15 @@ impl Trust {
         }
     }
 
-    /// Compares the first reading with the last known time of the journal's previous run.
-    pub(super) fn start(&mut self, reading: ClockReading, known: LastKnown) -> Finding {
-        *self = Self::new(reading);
+    /// Decides which time to trust, from the first reading and the last known time of the journal's previous run.
+    pub(super) fn start(reading: ClockReading, known: LastKnown) -> (Self, Finding) {
+        let mut trust = Self::new(reading);
         let gap = reading.wall.ms_since(known.at);
         // A long gap is implausible only if the time was noted. Otherwise the last event may be old because the
         // sender was quiet.
         let finding = if gap < -TOLERANCE_MS || (gap > DOWNTIME_MS && known.noted) {
-            self.offset_ms = known.at.as_ms() - reading.boot_ms;
-            self.doubt = Some(Doubt { offset_ms: reading.offset_ms(), since_ms: reading.boot_ms });
+            trust.offset_ms = known.at.as_ms() - reading.boot_ms;
+            trust.doubt = Some(Doubt { offset_ms: reading.offset_ms(), since_ms: reading.boot_ms });
             Finding::Implausible(gap)
         } else if gap > TOLERANCE_MS {
             Finding::Downtime(gap)
@@ -124,12 +124,12 @@ impl Trust {
         // If no deletion time was noted, the last event may have its time from a clock that was ahead: do not delete
         // by it.
         let deletion = known.deletion.unwrap_or(reading.wall).min(known.at);
-        self.deletion = deletion.min(self.trusted(reading));
+        trust.deletion = deletion.min(trust.trusted(reading));
         // This also applies if an earlier start found the gap: a restart does not shorten the hour.
-        if self.trusted(reading).ms_since(self.deletion) > TOLERANCE_MS {
-            self.unconfirmed_until = reading.boot_ms + AGREEMENT_MS;
+        if trust.trusted(reading).ms_since(trust.deletion) > TOLERANCE_MS {
+            trust.unconfirmed_until = reading.boot_ms + AGREEMENT_MS;
         }
-        finding
+        (trust, finding)
     }
 
     /// Compares a reading with the trusted offset, and updates which offset is trusted.
@@ -291,14 +291,10 @@ mod tests {
 
     #[test]
     fn a_start_trusts_downtime_but_no_step_back_and_no_gap_over_30_days() {
-        let start = |gap: i64| {
-            let mut trust = Trust::new(at(0, NOW));
-            let finding = trust.start(at(0, NOW), noted(NOW - gap, NOW - gap));
-            (finding, trust)
-        };
-        assert_eq!(start(9 * MINUTE).0, Finding::Nothing);
-        assert_eq!(start(-9 * MINUTE).0, Finding::Nothing);
-        let (finding, mut trust) = start(3 * DAY);
+        let start = |gap: i64| Trust::start(at(0, NOW), noted(NOW - gap, NOW - gap));
+        assert_eq!(start(9 * MINUTE).1, Finding::Nothing);
+        assert_eq!(start(-9 * MINUTE).1, Finding::Nothing);
+        let (mut trust, finding) = start(3 * DAY);
         assert_eq!((finding, trust.doubt()), (Finding::Downtime(3 * DAY), None));
         assert_eq!(trust.trusted(at(0, NOW)).as_ms(), NOW);
         assert_eq!(
@@ -311,9 +307,9 @@ mod tests {
             NOW - 3 * DAY + 25 * HOUR,
             "then a day per hour"
         );
-        assert!(start(3 * DAY).1.confirm(at(0, NOW)));
+        assert!(start(3 * DAY).0.confirm(at(0, NOW)));
         for gap in [31 * DAY, -DAY] {
-            let (finding, mut trust) = start(gap);
+            let (mut trust, finding) = start(gap);
             assert_eq!(finding, Finding::Implausible(gap));
             assert_eq!(trust.trusted(at(MINUTE, NOW)).as_ms(), NOW - gap + MINUTE);
             assert_eq!(trust.deletion(at(MINUTE, NOW)).as_ms(), NOW - gap + MINUTE);
@@ -322,21 +318,24 @@ mod tests {
 
     #[test]
     fn a_restart_does_not_shorten_the_hour_before_deletion_catches_up() {
-        let mut trust = Trust::new(at(0, NOW));
-        trust.start(at(0, NOW), noted(NOW - 3 * DAY, NOW - 3 * DAY));
+        let (mut trust, _) = Trust::start(at(0, NOW), noted(NOW - 3 * DAY, NOW - 3 * DAY));
         let deletion = trust.deletion(at(MINUTE, NOW)).as_ms();
-        assert_eq!(trust.start(at(MINUTE, NOW), noted(NOW + MINUTE, deletion)), Finding::Nothing);
+        let (mut trust, finding) = Trust::start(at(MINUTE, NOW), noted(NOW + MINUTE, deletion));
+        assert_eq!(finding, Finding::Nothing);
         assert_eq!(trust.deletion(at(61 * MINUTE, NOW)).as_ms(), deletion + HOUR);
     }
 
     #[test]
     fn without_a_noted_time_the_sender_may_be_quiet_or_the_clock_was_ahead() {
-        let known = |gap: i64| LastKnown { at: Timestamp::from_ms(NOW - gap), deletion: None, noted: false };
-        let mut trust = Trust::new(at(0, NOW));
-        assert_eq!(trust.start(at(0, NOW), known(90 * DAY)), Finding::Downtime(90 * DAY));
-        assert_eq!(trust.deletion(at(0, NOW)).as_ms(), NOW - 90 * DAY);
-        assert_eq!(trust.start(at(0, NOW), known(-3_650 * DAY)), Finding::Implausible(-3_650 * DAY));
-        assert_eq!(trust.deletion(at(0, NOW)).as_ms(), NOW, "not by the clock that was ahead");
+        let start = |gap: i64| {
+            let at_event = Timestamp::from_ms(NOW - gap);
+            let (mut trust, finding) =
+                Trust::start(at(0, NOW), LastKnown { at: at_event, deletion: None, noted: false });
+            (finding, trust.deletion(at(0, NOW)).as_ms())
+        };
+        assert_eq!(start(90 * DAY), (Finding::Downtime(90 * DAY), NOW - 90 * DAY));
+        // The second time is not by the clock that was ahead.
+        assert_eq!(start(-3_650 * DAY), (Finding::Implausible(-3_650 * DAY), NOW));
     }
 
     #[derive(Clone, Debug)]
@@ -376,8 +375,7 @@ mod tests {
                         trust.compare(before);
                         let deletion = trust.deletion(before).as_ms();
                         let known = noted(trust.trusted(before).as_ms(), deletion);
-                        trust = Trust::new(before);
-                        trust.start(before, known);
+                        (trust, _) = Trust::start(before, known);
                     }
                     Step::Accepts => {
                         trust.compare(before);

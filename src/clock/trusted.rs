@@ -1,11 +1,8 @@
 //! The trusted clock of a running receiver.
 
-use std::{
-    fmt,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicI64, Ordering::Relaxed},
-    },
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, AtomicI64, Ordering::Relaxed},
 };
 
 use serde::{Deserialize, Serialize};
@@ -100,8 +97,9 @@ impl Clock {
     /// Compares the wall clock with the last known time of the journal's previous run.
     pub fn start(&self, known: LastKnown) {
         let reading = self.0.machine.read();
+        let (started, finding) = Trust::start(reading, known);
         let mut trust = self.trust();
-        let finding = trust.start(reading, known);
+        *trust = started;
         self.publish(&trust);
         drop(trust);
         log_finding(finding, reading);
@@ -144,12 +142,6 @@ impl Clock {
     fn trust(&self) -> MutexGuard<'_, Trust> {
         // No code under this lock panics half-way through a change.
         self.0.trust.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl fmt::Debug for Clock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.status().fmt(f)
     }
 }
 
