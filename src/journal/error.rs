@@ -1,7 +1,8 @@
 //! Errors of the journal, except those of appends.
 
-use std::sync::Arc;
+use std::{io, path::Path, sync::Arc};
 
+use super::AppendError;
 use crate::{folder, lock::LockError};
 
 /// Why a journal operation other than an append failed.
@@ -45,6 +46,17 @@ impl Error {
     }
 }
 
+impl From<AppendError> for Error {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Full => Self::Full,
+            AppendError::Busy => Self::Read("busy".into()),
+            AppendError::Failed => Self::Failed,
+            AppendError::Stopped => Self::Stopped,
+        }
+    }
+}
+
 /// Why a journal could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalOpenError {
@@ -81,13 +93,13 @@ pub enum JournalOpenError {
     #[error("{path} is not a bikhook journal: {what}")]
     Foreign { path: String, what: String },
     #[error("cannot open the journal {path}: {source}")]
-    Io { path: String, source: std::io::Error },
+    Io { path: String, source: io::Error },
     /// The write-ahead log could not be synced, so what a killed process wrote to it may not be on disk.
     #[error("cannot sync the journal's log {path}: {source}; check the disk, then start again")]
     Unsynced {
         /// Path of the log.
         path: String,
-        source: std::io::Error,
+        source: io::Error,
     },
     #[error("cannot open the journal {path}: {what}")]
     Engine {
@@ -100,6 +112,10 @@ pub enum JournalOpenError {
 }
 
 impl JournalOpenError {
+    pub(super) fn io(path: &Path, source: io::Error) -> Self {
+        Self::Io { path: path.display().to_string(), source }
+    }
+
     /// True if a person has to change something, because a restart cannot help.
     pub fn is_lasting(&self) -> bool {
         match self {

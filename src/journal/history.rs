@@ -40,8 +40,7 @@ impl History {
 
     /// The form in which it is stored: `[[attempt, at, error], …]`.
     pub fn to_json(&self) -> String {
-        let rows: Vec<(u32, i64, &str)> =
-            self.0.iter().map(|one| (one.attempt, one.at.as_ms(), one.error.as_str())).collect();
+        let rows: Vec<_> = self.0.iter().map(|one| (one.attempt, one.at.as_ms(), &one.error)).collect();
         // Numbers and strings always serialize to JSON.
         serde_json::to_string(&rows).unwrap_or_default()
     }

@@ -48,10 +48,7 @@ impl JournalWriter {
         };
         // Retention frees pages inside the database file only, so it cannot end the other shortages.
         let held_by = match shortage {
-            Shortage::Reserve => {
-                let (lanes, eras, deletion) = (&self.lanes, &self.eras, self.clock.deletion());
-                self.retention.held_by(&self.connection, lanes, eras, deletion, &self.settings)
-            }
+            Shortage::Reserve => self.held_by(),
             Shortage::FileSystem | Shortage::Refused => None,
         };
         let mut was_full = false;
@@ -71,12 +68,11 @@ impl JournalWriter {
                 "intake stops: a write to the journal's disk failed, because the disk is full or a quota is exceeded"
             }
         };
-        let SpaceMeasurement { free, pages, reserve } = measured.unwrap_or_default();
         tracing::error!(
             held_by = held_by.as_deref(),
-            free_bytes = measured.map(|_| free),
-            free_page_bytes = measured.map(|_| pages),
-            reserve_bytes = measured.map(|_| reserve),
+            free_bytes = measured.map(|space| space.free),
+            free_page_bytes = measured.map(|space| space.pages),
+            reserve_bytes = measured.map(|space| space.reserve),
             "{why}"
         );
         self.warn_deletion_delayed();
@@ -102,10 +98,7 @@ impl JournalWriter {
         }
         self.compare_clocks();
         self.check_log_since(frames);
-        if self.shared.failed() {
-            return;
-        }
-        if self.chores_paused.is_some_and(|until| Instant::now() < until) {
+        if self.shared.failed() || self.chores_paused.is_some_and(|until| Instant::now() < until) {
             return;
         }
         // Delete even if the checkpoint failed: a file that cannot grow can still have rows deleted.
@@ -136,15 +129,8 @@ impl JournalWriter {
         if self.deletion_paused.is_some_and(|until| Instant::now() < until) {
             return Ok(());
         }
-        let done = self.retention.slice(
-            &self.connection,
-            &self.lanes,
-            (&self.eras, &self.clock),
-            self.tip,
-            self.received_at,
-            &self.settings,
-        );
-        self.shared.low.store(self.retention.low(), Relaxed);
+        let done = self.delete_slice();
+        self.shared.low.store(self.retention.low, Relaxed);
         let evicted = match done {
             Ok(evicted) => evicted,
             // If something else changed the file, the error below fails the journal.
@@ -157,7 +143,7 @@ impl JournalWriter {
         if self.deletion_paused.take().is_some() {
             tracing::info!("deletion by retention resumed");
         }
-        self.retention.apply_eviction(&mut self.directory, evicted, &self.shared);
+        self.apply_eviction(evicted);
         self.shared.keys.store(self.directory.len(), Relaxed);
         Ok(())
     }

@@ -40,7 +40,7 @@ pub(super) struct CommittedGroup {
     pub replays: Option<Replays>,
     pub appends: Vec<(Append, AppendReceipt)>,
     /// The other changes, each with its reply channel and the ids that it changed.
-    pub changes: Vec<(JournalChange, ReplySender<Vec<i64>>, Vec<i64>)>,
+    pub changes: Vec<((JournalChange, ReplySender<Vec<i64>>), Vec<i64>)>,
 }
 
 /// Makes groups durable, in the order in which they are passed in.
@@ -158,7 +158,7 @@ impl CommittedGroup {
             answer(reply, Ok(receipt));
             drop(batch);
         }
-        for (change, reply, ids) in self.changes {
+        for ((change, reply), ids) in self.changes {
             match change {
                 JournalChange::RetryDead(_) if !ids.is_empty() => {
                     shared.retries.send_modify(|version| *version += 1);
@@ -187,7 +187,7 @@ impl CommittedGroup {
         for (append, _) in self.appends {
             answer(append.reply, Err(AppendError::Failed));
         }
-        for (_, reply, _) in self.changes {
+        for ((_, reply), _) in self.changes {
             answer(reply, Err(Error::Failed));
         }
     }
@@ -235,7 +235,7 @@ mod tests {
             events: Vec::new(),
             replays: None,
             appends: Vec::new(),
-            changes: vec![(JournalChange::Flush, reply, Vec::new())],
+            changes: vec![((JournalChange::Flush, reply), Vec::new())],
         };
         (group, answer)
     }

@@ -40,11 +40,10 @@ impl DatabaseFile {
     /// # Errors
     /// Returns [`JournalOpenError::Locked`], which names the lock file and its holder, or [`JournalOpenError::Io`].
     pub(super) fn lock(path: &Path) -> Result<Self, JournalOpenError> {
-        let (lock, data) = Lock::take_database(path).map_err(|error| {
-            let path = path.display().to_string();
-            match error {
-                LockError::Io(source) => JournalOpenError::Io { path, source },
-                lock @ LockError::Held { .. } => JournalOpenError::Locked { path, lock },
+        let (lock, data) = Lock::take_database(path).map_err(|error| match error {
+            LockError::Io(source) => JournalOpenError::io(path, source),
+            lock @ LockError::Held { .. } => {
+                JournalOpenError::Locked { path: path.display().to_string(), lock }
             }
         })?;
         Ok(Self { path: path.to_owned(), data: Mutex::new(Some(data)), lock })
@@ -103,7 +102,6 @@ impl DatabaseFile {
         self.format()?;
         let mut connection = self.connect().map_err(engine)?;
         connection.pragma_update(None, "journal_mode", "WAL").map_err(engine)?;
-        connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(engine)?;
         // Measured: with a large cache, a fifth of the writer's time goes into truncating it.
         connection.pragma_update(None, "cache_size", -8 * 1024).map_err(engine)?;
         migrate(&mut connection).map_err(engine)?;
@@ -116,9 +114,7 @@ impl DatabaseFile {
     /// # Errors
     /// Returns SQLite errors.
     pub(super) fn checkpointer(&self) -> Result<Connection, JournalOpenError> {
-        let connection = self.connect().map_err(|error| self.engine(&error))?;
-        connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(|error| self.engine(&error))?;
-        Ok(connection)
+        self.connect().map_err(|error| self.engine(&error))
     }
 
     /// Opens a connection that only reads.
@@ -141,28 +137,28 @@ impl DatabaseFile {
     /// # Errors
     /// Returns [`JournalOpenError::Newer`] or [`JournalOpenError::Foreign`].
     pub(super) fn format(&self) -> Result<i64, JournalOpenError> {
-        let path = self.path.display().to_string();
         let empty = std::fs::metadata(&self.path).is_ok_and(|meta| meta.len() == 0);
         if empty {
             return Ok(0);
         }
-        let foreign = |what: String| JournalOpenError::Foreign { path: path.clone(), what };
-        let connection = self.probe().map_err(|error| foreign(error.to_string()))?;
-        let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-        let application = pragma("application_id").map_err(|error| foreign(error.to_string()))?;
-        let found = pragma("user_version").map_err(|error| foreign(error.to_string()))?;
-        if application != APPLICATION_ID {
-            let tables: i64 = connection
-                .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-                .map_err(|error| foreign(error.to_string()))?;
-            if tables > 0 {
-                return Err(foreign("it is a database of another program".to_owned()));
-            }
+        let (is_ours, found) = self.header().map_err(|error| self.foreign(&error.to_string()))?;
+        if !is_ours {
+            return Err(self.foreign("it is a database of another program"));
         }
         if found > FORMAT {
+            let path = self.path.display().to_string();
             return Err(JournalOpenError::Newer { path, found, known: FORMAT });
         }
         Ok(found)
+    }
+
+    /// Whether the file is a journal or has no tables, and its format number.
+    fn header(&self) -> rusqlite::Result<(bool, i64)> {
+        let connection = self.probe()?;
+        let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        let is_ours = pragma("application_id")? == APPLICATION_ID
+            || !connection.prepare("SELECT 1 FROM sqlite_schema")?.exists([])?;
+        Ok((is_ours, pragma("user_version")?))
     }
 
     /// Opens a connection that can read the file. A power cut while the file was created leaves a rollback journal,
@@ -186,13 +182,18 @@ impl DatabaseFile {
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "mmap_size", 0)?;
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         let mut chunk = CHUNK_BYTES;
         connection.file_control(DEFAULT_NAME, FileControl::ChunkSize(&mut chunk))?;
         Ok(connection)
     }
 
-    pub(super) fn io(&self, source: io::Error) -> JournalOpenError {
-        JournalOpenError::Io { path: self.path.display().to_string(), source }
+    pub(super) fn foreign(&self, what: &str) -> JournalOpenError {
+        JournalOpenError::Foreign { path: self.path.display().to_string(), what: what.to_owned() }
+    }
+
+    pub(super) fn older(&self, found: i64) -> JournalOpenError {
+        JournalOpenError::Older { path: self.path.display().to_string(), found, known: FORMAT }
     }
 
     /// Converts an SQLite error. It is lasting if a restart cannot help.

@@ -29,7 +29,6 @@ pub(super) struct CommitGroup<'a> {
     first: u64,
     moment: Moment,
     received_at: Timestamp,
-    tip_before: u64,
     /// The keys of this group, as indexes into `entries`.
     keys: HashTable<usize>,
     /// Keys and content digests of the new events, in order of seq.
@@ -65,7 +64,6 @@ impl<'a> CommitGroup<'a> {
             first: tip + 1,
             moment,
             received_at,
-            tip_before: tip,
             keys: HashTable::with_capacity(events),
             entries: Vec::with_capacity(events),
             events: Vec::with_capacity(events),
@@ -136,7 +134,7 @@ impl<'a> CommitGroup<'a> {
         if let Some(&index) = self.keys.find(spread(&key), |index| self.entries[*index].0 == key) {
             return Ok(classify(self.entries[index].1, self.first + index as u64));
         }
-        for seq in self.directory.candidates(&key, self.tip_before) {
+        for seq in self.directory.candidates(&key, self.first - 1) {
             if let Some((stored_key, stored)) = self.stored(seq)?
                 && stored_key == key
             {
@@ -223,10 +221,15 @@ impl<'a> CommitGroup<'a> {
 }
 
 /// Reads the key and content digest at an index of a run.
-pub(super) fn entry(entries: &[u8], index: usize) -> Option<(Key, ContentDigest)> {
+fn entry(entries: &[u8], index: usize) -> Option<(Key, ContentDigest)> {
     let bytes = entries.get(index * ENTRY..(index + 1) * ENTRY)?;
     let (key, content) = bytes.split_at(16);
     Some((Key(key.try_into().ok()?), ContentDigest(content.try_into().ok()?)))
+}
+
+/// The keys of a run that starts with the event `first`, each with its seq.
+pub(super) fn keys_of_run(first: u64, entries: &[u8]) -> impl Iterator<Item = (Key, u64)> {
+    (0..entries.len() / ENTRY).filter_map(move |index| Some((entry(entries, index)?.0, first + index as u64)))
 }
 
 /// A key is already a digest, so its first bytes serve as the hash.
@@ -241,6 +244,11 @@ pub(super) const fn class_number(class: Class) -> i64 {
         Class::Incoming => 0,
         Class::Other => 1,
     }
+}
+
+/// The class that [`class_number`] stands for.
+pub(super) const fn class_of(number: i64) -> Class {
+    if number == 0 { Class::Incoming } else { Class::Other }
 }
 
 fn conflict(draft: &Draft, seq: u64) -> Quarantined {

@@ -8,7 +8,10 @@ use std::{
 
 use rusqlite::{Connection, params};
 
-use super::{eras::Moment, group::class_number};
+use super::{
+    eras::Moment,
+    group::{class_number, class_of},
+};
 use crate::{
     event::{Class, Draft},
     journal::{Aside, Ends, Enrolment, LaneId, LaneStart, NewDead, notice},
@@ -27,6 +30,24 @@ pub(super) fn mark_settled(ids: &str) -> String {
     )
 }
 
+/// Deletes dead letters that were dropped or delivered. Returns the ids that existed.
+pub(super) fn delete_dead(connection: &Connection, ids: &[i64]) -> rusqlite::Result<Vec<i64>> {
+    each(connection, ids, &mark_settled("(?1)"))?;
+    each(connection, ids, "DELETE FROM dead WHERE id = ?1")
+}
+
+/// Runs a statement for each id. Returns the ids for which it changed a row.
+pub(super) fn each(connection: &Connection, ids: &[i64], sql: &str) -> rusqlite::Result<Vec<i64>> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut done = Vec::new();
+    for id in ids {
+        if statement.execute([id])? > 0 {
+            done.push(*id);
+        }
+    }
+    Ok(done)
+}
+
 /// Every lane in the file, and the settles that wait for a commit.
 #[derive(Default)]
 pub(super) struct Lanes {
@@ -38,7 +59,7 @@ pub(super) struct Lanes {
     /// When a commit with the pending settles last failed.
     failed_at: Option<Instant>,
     /// True once it is known which handlers are configured. Until then, retention must keep everything.
-    enrolled: bool,
+    pub enrolled: bool,
     /// True if a configured handler announces dead letters.
     announces_dead: bool,
 }
@@ -79,28 +100,18 @@ pub(super) struct StoredLane {
 impl Lanes {
     /// Reads all lanes from the file.
     pub(super) fn load(connection: &Connection) -> rusqlite::Result<Self> {
+        let (own, of_replays): (Vec<_>, Vec<_>) =
+            stored_lanes(connection)?.into_iter().partition(|row| row.lane.replay.is_none());
         let mut lanes = Self::default();
-        let rows = lanes.reload(connection)?;
-        for StoredLane { lane, id, cursor } in rows.iter().filter(|row| row.lane.replay.is_none()) {
-            lanes.known.insert(
-                lane.clone(),
-                KnownLane { id: *id, cursor: *cursor, configured: false, home: *id, replay: 0 },
-            );
-        }
-        lanes.apply_replay_lanes(rows);
+        lanes.insert_own(own, false);
+        lanes.apply_replay_lanes(of_replays);
         Ok(lanes)
     }
 
-    /// Reads the rows of all lanes. [`Self::apply_replay_lanes`] applies those of replays after the commit.
-    pub(super) fn reload(&self, connection: &Connection) -> rusqlite::Result<Vec<StoredLane>> {
-        let mut select = connection.prepare_cached("SELECT id, handler, class, cursor, replay FROM lane")?;
-        let rows = select.query_map([], |row| {
-            let class = if row.get::<_, i64>(2)? == 0 { Class::Incoming } else { Class::Other };
-            let replay = Some(row.get(4)?).filter(|replay| *replay != 0);
-            let lane = LaneId { handler: row.get::<_, String>(1)?.into(), class, replay };
-            Ok(StoredLane { lane, id: row.get(0)?, cursor: row.get(3)? })
-        })?;
-        rows.collect()
+    fn insert_own(&mut self, rows: Vec<StoredLane>, configured: bool) {
+        for StoredLane { lane, id, cursor } in rows {
+            self.known.insert(lane, KnownLane { id, cursor, configured, home: id, replay: 0 });
+        }
     }
 
     /// Replaces the lanes of replays by these rows, after replays started or ended. Like the own lanes of their
@@ -150,9 +161,7 @@ impl Lanes {
     pub(super) fn apply_enrolment(&mut self, enrolled: EnrolledLanes) {
         let EnrolledLanes { lanes, announces_dead } = enrolled;
         let handlers: HashSet<Arc<str>> = lanes.iter().map(|row| Arc::clone(&row.lane.handler)).collect();
-        for StoredLane { lane, id, cursor } in lanes {
-            self.known.insert(lane, KnownLane { id, cursor, configured: true, home: id, replay: 0 });
-        }
+        self.insert_own(lanes, true);
         for (lane, state) in &mut self.known {
             state.configured = handlers.contains(&lane.handler);
         }
@@ -228,11 +237,6 @@ impl Lanes {
         self.failed_at = None;
     }
 
-    /// True once it is known which handlers are configured, and so which events retention may delete.
-    pub(super) const fn are_enrolled(&self) -> bool {
-        self.enrolled
-    }
-
     /// The ids of the lanes whose handlers are known not to be configured, as an SQL list.
     pub(super) fn not_configured(&self) -> String {
         let lanes = self.known.values().filter(|lane| self.enrolled && !lane.configured);
@@ -255,6 +259,17 @@ impl Lanes {
         }
         Ok(lowest)
     }
+}
+
+/// Reads the rows of all lanes. [`Lanes::apply_replay_lanes`] applies those of replays after the commit.
+pub(super) fn stored_lanes(connection: &Connection) -> rusqlite::Result<Vec<StoredLane>> {
+    let mut select = connection.prepare_cached("SELECT id, handler, class, cursor, replay FROM lane")?;
+    let rows = select.query_map([], |row| {
+        let replay = Some(row.get(4)?).filter(|replay| *replay != 0);
+        let lane = LaneId { handler: row.get(1)?, class: class_of(row.get(2)?), replay };
+        Ok(StoredLane { lane, id: row.get(0)?, cursor: row.get(3)? })
+    })?;
+    rows.collect()
 }
 
 fn start_cursor(connection: &Connection, start: Option<LaneStart>, tip: u64) -> rusqlite::Result<u64> {
@@ -326,10 +341,7 @@ fn write_dead<'a>(
     for dead in &ends.dead {
         new.extend(store_dead(connection, lane, dead, now)?.map(|id| (id, dead)));
     }
-    for id in &ends.revived {
-        connection.prepare_cached(&mark_settled("(?1)"))?.execute([id])?;
-        connection.prepare_cached("DELETE FROM dead WHERE id = ?1")?.execute([id])?;
-    }
+    delete_dead(connection, &ends.revived)?;
     for again in &ends.dead_again {
         connection
             .prepare_cached(
@@ -359,22 +371,26 @@ fn store_dead(
     // too much, the time of the settle counts.
     let is_plausible = (0..=SETTLED_WITHIN_MS).contains(&now.at.ms_since(dead.at));
     let died_at = if is_plausible { dead.at } else { now.at };
+    let values = params![
+        lane.home,
+        event.seq,
+        event.came_at.as_ms(),
+        &*event.source,
+        event.element.raw().as_bytes(),
+        dead.cause.as_str(),
+        dead.attempts,
+        dead.error,
+        died_at.as_ms(),
+        dead.history.to_json(),
+        lane.replay,
+        now.era
+    ];
     let updated = connection
         .prepare_cached(
-            "UPDATE dead SET cause = ?3, attempts = ?4, error = ?5, died_at = ?6, history = ?7, replay = ?8, era = ?9
+            "UPDATE dead SET cause = ?6, attempts = ?7, error = ?8, died_at = ?9, history = ?10, replay = ?11, era = ?12
              WHERE lane = ?1 AND seq = ?2",
         )?
-        .execute(params![
-            lane.home,
-            event.seq,
-            dead.cause.as_str(),
-            dead.attempts,
-            dead.error,
-            died_at.as_ms(),
-            dead.history.to_json(),
-            lane.replay,
-            now.era
-        ])?;
+        .execute(values)?;
     if updated > 0 {
         return Ok(None);
     }
@@ -384,20 +400,7 @@ fn store_dead(
                (lane, seq, came_at, source, raw, cause, attempts, error, died_at, history, replay, era)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         )?
-        .execute(params![
-            lane.home,
-            event.seq,
-            event.came_at.as_ms(),
-            &*event.source,
-            event.element.raw().as_bytes(),
-            dead.cause.as_str(),
-            dead.attempts,
-            dead.error,
-            died_at.as_ms(),
-            dead.history.to_json(),
-            lane.replay,
-            now.era
-        ])?;
+        .execute(values)?;
     Ok(Some(connection.last_insert_rowid()))
 }
 

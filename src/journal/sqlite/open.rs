@@ -3,15 +3,12 @@
 use std::{
     fs::File,
     io,
-    sync::{
-        Arc, Mutex, RwLock,
-        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, RwLock, atomic::Ordering::Relaxed},
     thread::{self, JoinHandle},
 };
 
 use rusqlite::{Connection, DEFAULT_NAME, config::DbConfig, wal::CheckpointMode};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use super::{
     SqliteJournal,
@@ -29,13 +26,7 @@ use super::{
     stall,
     writer::JournalWriter,
 };
-use crate::{
-    clock::{Clock, Timestamp},
-    disk,
-    folder::with_suffix,
-    journal::JournalOpenError,
-    metrics::Metrics,
-};
+use crate::{clock::Clock, disk, folder::with_suffix, journal::JournalOpenError, metrics::Metrics};
 
 /// Capacity of the writer's queue. Callers wait while it is full.
 const QUEUE: usize = 4_096;
@@ -61,7 +52,7 @@ impl SqliteJournal {
     ) -> Result<Self, JournalOpenError> {
         let file = Arc::new(DatabaseFile::lock(&settings.path)?);
         let engine = |error: rusqlite::Error| file.engine(&error);
-        let io = |source| file.io(source);
+        let io = |source| JournalOpenError::io(file.path(), source);
         let mut connection = file.writer()?;
         connection.set_prepared_statement_cache_capacity(64);
         let log = sync_log(&file, &connection)?;
@@ -75,15 +66,7 @@ impl SqliteJournal {
         let page_bytes =
             connection.pragma_query_value(None, "page_size", |row| row.get(0)).map_err(engine)?;
         let presence = Presence::new(Arc::clone(&file), page_bytes).map_err(io)?;
-        let shared = Arc::new(SharedState {
-            tip: watch::Sender::new(restored.tip),
-            paused: watch::Sender::new(restored.paused),
-            replays: watch::Sender::new(restored.replays),
-            low: AtomicU64::new(restored.low),
-            keys: AtomicU64::new(restored.directory.len()),
-            oldest_key_ms: AtomicI64::new(restored.oldest_key.map_or(i64::MAX, Timestamp::as_ms)),
-            ..SharedState::new(presence, metrics)
-        });
+        let shared = Arc::new(SharedState::new(presence, metrics, &restored));
         set_metrics(&shared.metrics, &clock, restored.tip, &settings);
         count_frames(&mut connection, &shared).map_err(engine)?;
         let (ops, queue) = mpsc::channel(QUEUE);
@@ -117,7 +100,7 @@ impl SqliteJournal {
 /// Syncs and returns the write-ahead log. Commits that a killed process did not sync are visible. Nothing may be
 /// delivered or answered by them before they are on disk, also where the following checkpoint fails.
 fn sync_log(file: &DatabaseFile, connection: &Connection) -> Result<File, JournalOpenError> {
-    let log = file.log().map_err(|source| file.io(source))?;
+    let log = file.log().map_err(|source| JournalOpenError::io(file.path(), source))?;
     if let Err(source) = log.sync_data() {
         // Closing the connection must not copy a log whose data on disk is unknown.
         connection

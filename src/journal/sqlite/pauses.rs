@@ -13,9 +13,8 @@ use crate::{
 pub(super) fn load(connection: &Connection) -> rusqlite::Result<Pauses> {
     let mut select = connection.prepare("SELECT handler, at, reason FROM pause")?;
     let rows = select.query_map([], |row| {
-        let handler: String = row.get(0)?;
         let pause = Pause { at: Timestamp::from_ms(row.get(1)?), reason: row.get(2)? };
-        Ok((Arc::from(handler), pause))
+        Ok((row.get(0)?, pause))
     })?;
     rows.collect::<rusqlite::Result<BTreeMap<_, _>>>().map(Arc::new)
 }

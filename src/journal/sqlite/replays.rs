@@ -27,7 +27,7 @@ fn replay(row: &Row<'_>) -> rusqlite::Result<Replay> {
     let state: String = row.get(6)?;
     Ok(Replay {
         request: NewReplay {
-            handler: row.get::<_, String>(1)?.into(),
+            handler: row.get(1)?,
             after: row.get(2)?,
             upto: row.get(3)?,
             filter: row.get(4)?,

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::{
     directory::Directory,
     eras::Eras,
-    group::{ENTRY, entry},
+    group::{ENTRY, keys_of_run},
     lanes::Lanes,
     pauses, reader, replays,
 };
@@ -102,14 +102,10 @@ fn read_keys(
             return Err(DamagedKeys { seq: next.unwrap_or(first) }.into());
         }
         oldest_key.get_or_insert(eras.aged(eras.of(first), Timestamp::from_ms(at)));
-        let mut seq = first;
-        for index in 0..entries.len() / ENTRY {
-            if let Some((key, _)) = entry(entries, index) {
-                directory.insert(&key, seq);
-            }
-            seq += 1;
+        for (key, seq) in keys_of_run(first, entries) {
+            directory.insert(&key, seq);
         }
-        next = Some(seq);
+        next = Some(first + (entries.len() / ENTRY) as u64);
     }
     // Keys are evicted from the oldest on, so the remaining runs must end at the tip.
     if let Some(seq) = next.filter(|next| *next != tip + 1) {

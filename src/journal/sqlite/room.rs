@@ -31,7 +31,8 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) struct DiskRoom {
     file: PathBuf,
     reserve: Option<Size>,
-    short: Option<Shortage>,
+    /// Why intake must stop, according to the last measurement and the refused writes since.
+    pub short: Option<Shortage>,
     /// When a write or a later probe was last refused.
     refused: Option<Instant>,
     /// True after a failed measurement, which was logged once.
@@ -50,7 +51,7 @@ pub(super) enum Shortage {
 }
 
 /// The result of one measurement.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct SpaceMeasurement {
     /// Free bytes of the file system for this user.
     pub free: u64,
@@ -96,16 +97,14 @@ impl DiskRoom {
     /// Measures the space. Returns why intake must stop, if it must. A failed measurement stops nothing, because a
     /// full disk would also fail the write.
     pub(super) fn check(&mut self, connection: &Connection) -> (Option<SpaceMeasurement>, Option<Shortage>) {
-        let measured = match self.measure(connection) {
-            Ok(measured) => Some(measured),
-            Err(error) => {
-                if !std::mem::replace(&mut self.unmeasured, true) {
-                    tracing::warn!(%error, "free space on the journal's disk cannot be measured");
-                }
-                None
-            }
-        };
-        self.unmeasured &= measured.is_none();
+        let measured = self.measure(connection);
+        if let Err(error) = &measured
+            && !self.unmeasured
+        {
+            tracing::warn!(%error, "free space on the journal's disk cannot be measured");
+        }
+        let measured = measured.ok();
+        self.unmeasured = measured.is_none();
         let was_short = self.short.is_some();
         self.short =
             measured.and_then(|measured| measured.shortage(was_short)).or_else(|| self.still_refused());
@@ -122,11 +121,6 @@ impl DiskRoom {
             self.short.get_or_insert(Shortage::Refused);
         }
         refused
-    }
-
-    /// Why intake must stop, according to the last measurement and the refused writes since.
-    pub(super) const fn shortage(&self) -> Option<Shortage> {
-        self.short
     }
 
     fn still_refused(&mut self) -> Option<Shortage> {

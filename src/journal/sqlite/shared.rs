@@ -11,9 +11,11 @@ use tokio::sync::watch;
 use super::{
     presence::{Presence, Tampering},
     recent::Recent,
+    restored::RestoredState,
     stall::Waiting,
 };
 use crate::{
+    clock::Timestamp,
     journal::{JournalState, Pauses, Replays},
     metrics::Metrics,
 };
@@ -57,17 +59,17 @@ pub(super) struct SharedState {
 }
 
 impl SharedState {
-    /// The state of an empty journal.
-    pub(super) fn new(presence: Presence, metrics: Arc<Metrics>) -> Self {
-        Self {
+    /// The state of a journal that has just been opened.
+    pub(super) fn new(presence: Presence, metrics: Arc<Metrics>, restored: &RestoredState) -> Self {
+        let shared = Self {
             recent: Recent::default(),
-            tip: watch::Sender::new(0),
+            tip: watch::Sender::new(restored.tip),
             state: watch::Sender::new(JournalState::Ready),
             retries: watch::Sender::new(0),
-            paused: watch::Sender::default(),
-            replays: watch::Sender::default(),
-            low: AtomicU64::new(0),
-            keys: AtomicU64::new(0),
+            paused: watch::Sender::new(Arc::clone(&restored.paused)),
+            replays: watch::Sender::new(Arc::clone(&restored.replays)),
+            low: AtomicU64::new(restored.low),
+            keys: AtomicU64::new(restored.directory.len()),
             oldest_key_ms: AtomicI64::new(i64::MAX),
             wal_frames: AtomicU32::new(0),
             reset_wanted: AtomicBool::new(false),
@@ -76,7 +78,14 @@ impl SharedState {
             presence,
             tampering: OnceLock::new(),
             metrics,
-        }
+        };
+        shared.note_oldest_key(restored.oldest_key);
+        shared
+    }
+
+    /// Notes when the oldest key in the directory was received; `None` if it has no key.
+    pub(super) fn note_oldest_key(&self, at: Option<Timestamp>) {
+        self.oldest_key_ms.store(at.map_or(i64::MAX, Timestamp::as_ms), Relaxed);
     }
 
     /// Fails the journal after a failed write, sync or checkpoint. Only the first failure is reported. If something
@@ -134,18 +143,13 @@ impl SharedState {
     /// `Closed` are final.
     pub(super) fn change_state(&self, next: impl FnOnce(&JournalState) -> Option<JournalState>) -> bool {
         self.state.send_if_modified(|state| {
-            let next = match state {
-                JournalState::Failed(_) | JournalState::Closed => None,
-                JournalState::Ready | JournalState::Stalled | JournalState::Full { .. } => {
-                    next(state).filter(|next| next != state)
-                }
-            };
-            let turned = next.is_some();
-            if let Some(next) = next {
-                self.metrics.journal_ready.set(i64::from(next == JournalState::Ready));
-                *state = next;
+            if matches!(state, JournalState::Failed(_) | JournalState::Closed) {
+                return false;
             }
-            turned
+            let Some(next) = next(state).filter(|next| next != state) else { return false };
+            self.metrics.journal_ready.set(i64::from(next == JournalState::Ready));
+            *state = next;
+            true
         })
     }
 
@@ -195,8 +199,7 @@ pub mod tests {
         let file = Arc::new(DatabaseFile::lock(&folder.join("journal.db")).unwrap());
         let writer = file.writer().unwrap();
         let presence = Presence::new(file, 4_096).unwrap();
-        drop(writer);
-        Arc::new(SharedState::new(presence, Metrics::new()))
+        Arc::new(SharedState::new(presence, Metrics::new(), &RestoredState::read(&writer).unwrap()))
     }
 
     #[test]

@@ -44,20 +44,12 @@ impl Waiting {
     /// A thread starts work whose oldest append was queued at `since`.
     pub(super) fn enter(&self, stage: Stage, since: Instant) {
         let ms = since.saturating_duration_since(self.begun).as_millis();
-        self.of(stage).store(u64::try_from(ms).unwrap_or(u64::MAX - 1) + 1, Relaxed);
+        self.stages[stage as usize].store(u64::try_from(ms).unwrap_or(u64::MAX - 1) + 1, Relaxed);
     }
 
     /// The thread has finished that work.
     pub(super) fn leave(&self, stage: Stage) {
-        self.of(stage).store(0, Relaxed);
-    }
-
-    fn of(&self, stage: Stage) -> &AtomicU64 {
-        let [write, sync] = &self.stages;
-        match stage {
-            Stage::Write => write,
-            Stage::Sync => sync,
-        }
+        self.stages[stage as usize].store(0, Relaxed);
     }
 
     /// How long the oldest append has waited.

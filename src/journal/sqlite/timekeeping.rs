@@ -1,17 +1,10 @@
 //! Timekeeping by the writer: it compares the clocks every second, starts a clock era for each correction, and notes
 //! the time for the next start.
 
-use std::{
-    sync::atomic::Ordering::Relaxed,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use super::{
-    eras::Era,
-    retention::{note, oldest_run},
-    writer::JournalWriter,
-};
-use crate::clock::{ClockStatus, Correction, Timestamp};
+use super::{eras::Era, writer::JournalWriter};
+use crate::clock::{ClockStatus, Correction};
 
 /// Interval between comparisons of the two clocks.
 const COMPARE_EVERY: Duration = Duration::from_secs(1);
@@ -61,8 +54,8 @@ impl JournalWriter {
 
     pub(super) fn note_clock(&self) -> rusqlite::Result<()> {
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
-        note(&self.connection, "clock", self.clock.now())?;
-        note(&self.connection, "deletion", self.clock.deletion())?;
+        self.note("clock", self.clock.now())?;
+        self.note("deletion", self.clock.deletion())?;
         self.connection.execute_batch("COMMIT")
     }
 
@@ -99,7 +92,7 @@ impl JournalWriter {
         let deletion = self.clock.deletion().plus_ms(correction.shift_ms()).min(correction.to);
         for (name, time) in [("clock", correction.to), ("deletion", deletion), ("received_at", correction.to)]
         {
-            note(&self.connection, name, time)?;
+            self.note(name, time)?;
         }
         tracing::warn!(
             reason,
@@ -117,8 +110,8 @@ impl JournalWriter {
         self.received_at = correction.to;
         self.eras.push(era);
         // An error is ignored, because only a metric depends on it.
-        if let Ok(oldest) = oldest_run(&self.connection, &self.eras) {
-            self.shared.oldest_key_ms.store(oldest.map_or(i64::MAX, Timestamp::as_ms), Relaxed);
+        if let Ok(oldest) = self.oldest_run() {
+            self.shared.note_oldest_key(oldest);
         }
     }
 }

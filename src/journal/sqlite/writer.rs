@@ -20,7 +20,7 @@ use super::{
     eras::{Era, Eras, Moment},
     file::DatabaseFile,
     group::CommitGroup,
-    lanes::{EnrolledLanes, Lanes, StoredLane, mark_settled},
+    lanes::{EnrolledLanes, Lanes, StoredLane, delete_dead, each, stored_lanes},
     op::{Append, JournalChange, ReplySender, WriterOp},
     pauses, places,
     presence::Tampering,
@@ -92,8 +92,27 @@ struct Work {
     close: Option<ReplySender<()>>,
 }
 
+impl Work {
+    fn refuse_appends(&mut self, error: &AppendError) {
+        for append in self.appends.drain(..) {
+            answer(append.reply, Err(error.clone()));
+        }
+    }
+
+    fn refuse(mut self, error: &AppendError) {
+        self.refuse_appends(error);
+        for (_, reply) in self.changes {
+            answer(reply, Err(error.clone().into()));
+        }
+    }
+}
+
 /// Results of a transaction, to be applied to the writer's state after the commit.
+#[derive(Default)]
 struct StoredGroup {
+    /// The times of the new events.
+    came_at: Timestamp,
+    received_at: Timestamp,
     receipts: Vec<AppendReceipt>,
     entries: Vec<(Key, ContentDigest)>,
     events: Vec<Arc<Event>>,
@@ -112,11 +131,11 @@ impl JournalWriter {
         // will come.
         let shared = Arc::clone(&self.shared);
         let _watched = shared.watch("journal");
-        while let Some(work) = self.next_group(&mut ops) {
-            let Work { appends, changes, close } = work;
-            let oldest = appends.first().map_or_else(Instant::now, |append| append.since);
+        while let Some(mut work) = self.next_group(&mut ops) {
+            let oldest = work.appends.first().map_or_else(Instant::now, |append| append.since);
             shared.waiting.enter(Stage::Write, oldest);
-            self.group(appends, changes, close.is_some(), !ops.is_empty());
+            let close = work.close.take();
+            self.group(work, close.is_some(), !ops.is_empty());
             if let Some(reply) = close {
                 // Operations that are still queued get the answer `Stopped`.
                 ops.close();
@@ -162,25 +181,15 @@ impl JournalWriter {
     }
 
     /// Processes one group: store, commit, apply, sync, answer. `more` is true if further operations are queued.
-    fn group(
-        &mut self,
-        mut appends: Vec<Append>,
-        changes: Vec<(JournalChange, ReplySender<Vec<i64>>)>,
-        closing: bool,
-        more: bool,
-    ) {
+    fn group(&mut self, mut work: Work, closing: bool, more: bool) {
         self.measure_room();
         if let Some(error) = self.refusal() {
-            for append in appends.drain(..) {
-                answer(append.reply, Err(error.clone()));
-            }
+            work.refuse_appends(&error);
         }
         if self.shared.failed() {
-            for (_, reply) in changes {
-                answer(reply, Err(Error::Failed));
-            }
-            return;
+            return work.refuse(&AppendError::Failed);
         }
+        let Work { appends, changes, .. } = &work;
         let patience = if appends.is_empty() { SETTLE_LATEST } else { SETTLE_RIDES };
         let rests = appends.is_empty() && self.lanes.has_failed_within(SETTLE_AGAIN);
         let settle = match self.lanes.oldest_wait() {
@@ -192,33 +201,29 @@ impl JournalWriter {
         }
         let began = Instant::now();
         let now = Moment { at: self.clock.now(), era: self.eras.now() };
-        let received_at = now.at.max(self.received_at);
         let frames = self.shared.wal_frames.load(Relaxed);
-        let stored = self.transact(&appends, &changes, now, received_at, settle);
-        match stored {
+        match self.transact(&work, now, settle) {
             Ok(stored) => {
                 self.check_log_since(frames);
-                let committed = self.apply(stored, (now.at, received_at), began, appends, changes);
+                let committed = self.apply(stored, work, began);
                 self.durable.make(committed, more);
             }
             Err(error) => {
                 if settle {
                     self.lanes.commit_failed();
                 }
-                self.reject(&error, appends, changes);
+                // Nothing was stored. Unless the error is transient, the journal has failed permanently.
+                let verdict = self.classify("commit", &error);
+                self.roll_back();
+                work.refuse(&verdict);
             }
         }
     }
 
     /// Runs the transaction. It does not change the writer's own state.
-    fn transact(
-        &self,
-        appends: &[Append],
-        changes: &[(JournalChange, ReplySender<Vec<i64>>)],
-        now: Moment,
-        received_at: Timestamp,
-        settle: bool,
-    ) -> rusqlite::Result<StoredGroup> {
+    fn transact(&self, work: &Work, now: Moment, settle: bool) -> rusqlite::Result<StoredGroup> {
+        let Work { appends, changes, .. } = work;
+        let received_at = now.at.max(self.received_at);
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let drafts = appends.iter().map(|append| append.batch.drafts.len()).sum();
         let mut group =
@@ -233,26 +238,23 @@ impl JournalWriter {
         }
         group.finish()?;
         let CommitGroup { entries, events, .. } = group;
-        let (old, new) = (self.directory.len(), entries.len() as u64);
-        let evicted =
-            self.retention.make_room_for_keys(&self.connection, &self.eras, old, new, &self.settings)?;
+        let evicted = self.make_room_for_keys(entries.len() as u64)?;
         let mut stored = StoredGroup {
+            came_at: now.at,
+            received_at,
             receipts,
             entries,
             events,
-            answers: Vec::with_capacity(changes.len()),
-            enrolled: None,
-            replays: None,
-            corrected: None,
             evicted,
             settled: settle,
+            ..StoredGroup::default()
         };
         for (change, _) in changes {
             let ids = self.write_change(change, now, &mut stored)?;
             stored.answers.push(ids);
         }
         if changes.iter().any(|(change, _)| change.affects_replays()) {
-            stored.replays = Some((replays::load(&self.connection)?, self.lanes.reload(&self.connection)?));
+            stored.replays = Some((replays::load(&self.connection)?, stored_lanes(&self.connection)?));
         }
         self.connection.prepare_cached("COMMIT")?.execute([])?;
         Ok(stored)
@@ -273,16 +275,17 @@ impl JournalWriter {
                 Ok(Vec::new())
             }
             JournalChange::Rename { old, new } => places::rename(connection, old, new),
-            JournalChange::RetryDead(ids) => self.each(ids, "UPDATE dead SET retrying = 1 WHERE id = ?1"),
-            JournalChange::DropDead(ids) => {
-                self.each(ids, &mark_settled("(?1)"))?;
-                self.each(ids, "DELETE FROM dead WHERE id = ?1")
+            JournalChange::RetryDead(ids) => {
+                each(connection, ids, "UPDATE dead SET retrying = 1 WHERE id = ?1")
             }
+            JournalChange::DropDead(ids) => delete_dead(connection, ids),
             JournalChange::Pause { handler, pause } => pauses::insert(connection, handler, pause),
             JournalChange::Resume(handler) => pauses::remove(connection, handler),
             JournalChange::StartReplay(new) => replays::insert(connection, new, now.at),
             JournalChange::ChangeReplay(id, state) => replays::change(connection, *id, *state, now.at),
-            JournalChange::DropQuarantined(ids) => self.each(ids, "DELETE FROM quarantine WHERE id = ?1"),
+            JournalChange::DropQuarantined(ids) => {
+                each(connection, ids, "DELETE FROM quarantine WHERE id = ?1")
+            }
             JournalChange::AcceptClock => {
                 if stored.corrected.is_none()
                     && let Some(correction) = self.clock.correction(true)
@@ -296,31 +299,13 @@ impl JournalWriter {
         }
     }
 
-    /// Runs a statement for each id. Returns the ids for which it changed a row.
-    fn each(&self, ids: &[i64], sql: &str) -> rusqlite::Result<Vec<i64>> {
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let mut done = Vec::new();
-        for id in ids {
-            if statement.execute([id])? > 0 {
-                done.push(*id);
-            }
-        }
-        Ok(done)
-    }
-
     /// Applies the results of a committed transaction to the writer's state. Returns the group for the sync.
-    fn apply(
-        &mut self,
-        stored: StoredGroup,
-        (came_at, received_at): (Timestamp, Timestamp),
-        began: Instant,
-        appends: Vec<Append>,
-        changes: Vec<(JournalChange, ReplySender<Vec<i64>>)>,
-    ) -> CommittedGroup {
+    fn apply(&mut self, stored: StoredGroup, work: Work, began: Instant) -> CommittedGroup {
+        let Work { appends, changes, .. } = work;
         for (offset, (key, _)) in stored.entries.iter().enumerate() {
             self.directory.insert(key, self.tip + 1 + offset as u64);
         }
-        self.retention.apply_eviction(&mut self.directory, stored.evicted, &self.shared);
+        self.apply_eviction(stored.evicted);
         if stored.settled {
             self.lanes.apply_settles();
         }
@@ -336,10 +321,10 @@ impl JournalWriter {
             self.lanes.apply_replay_lanes(lanes);
             replays
         });
-        self.received_at = received_at;
+        self.received_at = stored.received_at;
         if !stored.events.is_empty() {
             self.tip += stored.events.len() as u64;
-            self.retention.note_stored(came_at, &self.shared);
+            self.shared.oldest_key_ms.fetch_min(stored.came_at.as_ms(), Relaxed);
         }
         if let Some(corrected) = stored.corrected {
             self.apply_correction(corrected);
@@ -352,34 +337,7 @@ impl JournalWriter {
             events: stored.events,
             replays,
             appends: appends.into_iter().zip(stored.receipts).collect(),
-            changes: changes
-                .into_iter()
-                .zip(stored.answers)
-                .map(|((change, reply), ids)| (change, reply, ids))
-                .collect(),
-        }
-    }
-
-    /// Nothing was stored: every caller gets the error. Unless the error is transient, the journal has failed
-    /// permanently.
-    fn reject(
-        &mut self,
-        error: &rusqlite::Error,
-        appends: Vec<Append>,
-        changes: Vec<(JournalChange, ReplySender<Vec<i64>>)>,
-    ) {
-        let verdict = self.classify("commit", error);
-        self.roll_back();
-        for append in appends {
-            answer(append.reply, Err(verdict.clone()));
-        }
-        let change_error = match verdict {
-            AppendError::Full => Error::Full,
-            AppendError::Busy => Error::Read("busy".into()),
-            AppendError::Failed | AppendError::Stopped => Error::Failed,
-        };
-        for (_, reply) in changes {
-            answer(reply, Err(change_error.clone()));
+            changes: changes.into_iter().zip(stored.answers).collect(),
         }
     }
 
@@ -398,7 +356,7 @@ impl JournalWriter {
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => AppendError::Busy,
             _ if self.room.is_refused(error) => {
-                self.show_room(None, self.room.shortage());
+                self.show_room(None, self.room.short);
                 AppendError::Full
             }
             _ => {
