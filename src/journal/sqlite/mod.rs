@@ -48,8 +48,9 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::{
-    op::{Append, JournalChange, WriterOp},
+    op::{Append, JournalChange, ReplySender, WriterOp},
     page_reader::PageReader,
+    reader::Pages,
     shared::SharedState,
 };
 use super::{
@@ -73,7 +74,8 @@ pub struct SqliteJournal {
     clock: Clock,
     ops: mpsc::Sender<WriterOp>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    enrolled: RwLock<Vec<LaneId>>,
+    /// The names of the enrolled handlers.
+    enrolled: RwLock<Vec<Arc<str>>>,
 }
 
 impl SqliteJournal {
@@ -96,23 +98,27 @@ impl SqliteJournal {
         self.read(move |pages| pages.page(read)).await
     }
 
-    async fn change(&self, change: JournalChange) -> Result<Vec<i64>, Error> {
+    /// Queues an operation for the writer and waits for the answer.
+    async fn ask<T, E: From<AppendError>>(
+        &self,
+        op: impl FnOnce(ReplySender<T, E>) -> WriterOp,
+    ) -> Result<T, E> {
         let (reply, answer) = oneshot::channel();
-        self.ops.send(WriterOp::Change(change, reply)).await.map_err(|_closed| self.ended())?;
+        self.ops.send(op(reply)).await.map_err(|_closed| self.ended())?;
         answer.await.map_err(|_closed| self.ended())?
     }
 
-    /// True for lanes of this run: those of enrolled handlers, and those of replays that have not ended.
-    fn is_known(&self, lane: &LaneId) -> bool {
-        match lane.replay {
-            None => self.enrolled.read().unwrap_or_else(PoisonError::into_inner).contains(lane),
-            Some(id) => self.shared.replays.borrow().get(&id).is_some_and(|replay| !replay.state.has_ended()),
-        }
+    async fn change(&self, change: JournalChange) -> Result<Vec<i64>, Error> {
+        self.ask(|reply| WriterOp::Change(change, reply)).await
+    }
+
+    fn is_enrolled(&self, handler: &Arc<str>) -> bool {
+        self.enrolled.read().unwrap_or_else(PoisonError::into_inner).contains(handler)
     }
 
     /// The error to return when the writer does not answer.
-    fn ended(&self) -> Error {
-        if self.shared.failed() { Error::Failed } else { Error::Stopped }
+    fn ended(&self) -> AppendError {
+        if self.shared.failed() { AppendError::Failed } else { AppendError::Stopped }
     }
 }
 
@@ -126,15 +132,7 @@ impl Journal for SqliteJournal {
     }
 
     fn append(&self, batch: AppendBatch) -> JournalFuture<'_, AppendReceipt, AppendError> {
-        Box::pin(async move {
-            let ended = || if self.shared.failed() { AppendError::Failed } else { AppendError::Stopped };
-            let (reply, answer) = oneshot::channel();
-            self.ops
-                .send(WriterOp::Append(Append { since: Instant::now(), batch, reply }))
-                .await
-                .map_err(|_closed| ended())?;
-            answer.await.map_err(|_closed| ended())?
-        })
+        Box::pin(self.ask(|reply| WriterOp::Append(Append { since: Instant::now(), batch, reply })))
     }
 
     fn state(&self) -> watch::Receiver<JournalState> {
@@ -147,12 +145,9 @@ impl Journal for SqliteJournal {
 
     fn enrol(&self, handlers: Vec<Enrolment>) -> JournalFuture<'_, ()> {
         Box::pin(async move {
-            let lanes = handlers
-                .iter()
-                .flat_map(|one| Class::ALL.map(|class| LaneId::live(Arc::clone(&one.handler), class)))
-                .collect();
+            let names = handlers.iter().map(|enrolment| Arc::clone(&enrolment.handler)).collect();
             self.change(JournalChange::Enrol(handlers)).await?;
-            *self.enrolled.write().unwrap_or_else(PoisonError::into_inner) = lanes;
+            *self.enrolled.write().unwrap_or_else(PoisonError::into_inner) = names;
             Ok(())
         })
     }
@@ -163,20 +158,16 @@ impl Journal for SqliteJournal {
             let enrolled = self.enrolled.read().unwrap_or_else(PoisonError::into_inner).clone();
             let tip = *self.shared.tip.borrow();
             let low = self.shared.low.load(Relaxed);
-            self.page(move |connection| {
-                places::all(connection, tip, low, |name| enrolled.iter().any(|lane| &*lane.handler == name))
-            })
-            .await
+            self.page(move |connection| places::all(connection, tip, low, &enrolled)).await
         })
     }
 
     fn rename_handler(&self, old: Arc<str>, new: Arc<str>) -> JournalFuture<'_, (), RenameError> {
         Box::pin(async move {
-            let is_running = |name: &Arc<str>| self.is_known(&LaneId::live(Arc::clone(name), Class::Other));
-            if is_running(&old) {
+            if self.is_enrolled(&old) {
                 return Err(RenameRefusal::Configured.into());
             }
-            if is_running(&new) {
+            if self.is_enrolled(&new) {
                 return Err(RenameRefusal::AtWork.into());
             }
             let (from, to) = (Arc::clone(&old), Arc::clone(&new));
@@ -217,13 +208,20 @@ impl Journal for SqliteJournal {
 
     fn settle(&self, lane: LaneId, ends: Ends) -> JournalFuture<'_, ()> {
         Box::pin(async move {
-            if !self.is_known(&lane) {
+            // The lanes of this run are those of enrolled handlers, and those of replays that have not ended.
+            let is_known = match lane.replay {
+                None => self.is_enrolled(&lane.handler),
+                Some(id) => {
+                    self.shared.replays.borrow().get(&id).is_some_and(|replay| !replay.state.has_ended())
+                }
+            };
+            if !is_known {
                 return Err(Error::NoLane(lane.handler));
             }
             if self.shared.failed() {
                 return Err(Error::Failed);
             }
-            self.ops.send(WriterOp::Settle(lane, ends)).await.map_err(|_closed| self.ended())
+            self.ops.send(WriterOp::Settle(lane, ends)).await.map_err(|_closed| self.ended().into())
         })
     }
 
@@ -232,9 +230,7 @@ impl Journal for SqliteJournal {
     }
 
     fn get(&self, seq: u64) -> JournalFuture<'_, Option<Arc<Event>>> {
-        Box::pin(self.read(move |pages| {
-            pages.page(|connection| reader::get(connection, seq))?.map(reader::RawEvent::decode).transpose()
-        }))
+        Box::pin(self.read(move |pages| reader::get(pages, seq)))
     }
 
     fn handler_progress(&self, class: Class, seq: u64) -> JournalFuture<'_, Vec<HandlerProgress>> {
@@ -246,27 +242,15 @@ impl Journal for SqliteJournal {
     }
 
     fn events(&self, query: EventQuery) -> JournalFuture<'_, EventPage> {
-        Box::pin(
-            self.read(move |pages| {
-                reader::page(pages.page(|connection| reader::events(connection, &query))?)
-            }),
-        )
+        Box::pin(self.read(move |pages| reader::events(pages, &query)))
     }
 
     fn dead_letters(&self, query: DeadQuery) -> JournalFuture<'_, Vec<DeadLetter>> {
-        Box::pin(self.read(move |pages| {
-            let rows = pages.page(|connection| reader::dead_letters(connection, &query))?;
-            rows.into_iter().map(reader::RawDead::decode).collect()
-        }))
+        Box::pin(self.read(move |pages| reader::dead_letters(pages, &query)))
     }
 
     fn dead_letter(&self, id: i64) -> JournalFuture<'_, Option<DeadLetter>> {
-        Box::pin(self.read(move |pages| {
-            pages
-                .page(|connection| reader::dead_letter(connection, id))?
-                .map(reader::RawDead::decode)
-                .transpose()
-        }))
+        Box::pin(self.read(move |pages| reader::dead_letter(pages, id)))
     }
 
     fn retry_dead(&self, ids: Vec<i64>) -> JournalFuture<'_, Vec<i64>> {
@@ -300,12 +284,11 @@ impl Journal for SqliteJournal {
 
     fn start_replay(&self, replay: NewReplay) -> JournalFuture<'_, i64> {
         Box::pin(async move {
-            let handler = Arc::clone(&replay.handler);
-            if !Class::ALL.iter().all(|class| self.is_known(&LaneId::live(Arc::clone(&handler), *class))) {
-                return Err(Error::NoLane(handler));
+            if !self.is_enrolled(&replay.handler) {
+                return Err(Error::NoLane(replay.handler));
             }
             let ids = self.change(JournalChange::StartReplay(replay)).await?;
-            ids.first().copied().ok_or_else(|| self.ended())
+            ids.first().copied().ok_or_else(|| self.ended().into())
         })
     }
 
@@ -332,7 +315,7 @@ impl Journal for SqliteJournal {
     fn figures(&self) -> JournalFuture<'_, JournalFigures> {
         Box::pin(async move {
             let now = self.clock.now();
-            let mut figures = self.read(move |pages| pages.figures(now)).await?;
+            let figures = self.read(move |pages| pages.figures(now)).await?;
             let metrics = &self.shared.metrics;
             let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
             metrics.keys.set(gauge(figures.keys));
@@ -341,8 +324,6 @@ impl Journal for SqliteJournal {
             for (handler, dead) in &figures.dead {
                 metrics.dead_letters.get_or_create(&vec![("handler", Arc::clone(handler))]).set(gauge(*dead));
             }
-            figures.wal_bytes = self.shared.wal_bytes();
-            figures.room_bytes = u64::try_from(metrics.room_bytes.get()).unwrap_or_default();
             Ok(figures)
         })
     }

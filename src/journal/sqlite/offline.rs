@@ -11,7 +11,8 @@ use rusqlite::Connection;
 
 use super::{
     file::{DatabaseFile, FORMAT},
-    places, reader,
+    places,
+    reader::{self, Pages, unreadable},
 };
 use crate::{
     clock::Timestamp,
@@ -35,20 +36,17 @@ impl Offline {
     /// Returns a [`JournalOpenError`] if a receiver holds the lock, if the file is missing, or if it is not a journal
     /// of this format.
     pub fn open(path: &Path) -> Result<Self, JournalOpenError> {
-        let named = || path.display().to_string();
         // Do not create a missing journal.
-        let found =
-            std::fs::metadata(path).map_err(|source| JournalOpenError::Io { path: named(), source })?;
+        let found = std::fs::metadata(path).map_err(|source| JournalOpenError::io(path, source))?;
         if !found.is_file() {
-            let source = io::Error::from(io::ErrorKind::IsADirectory);
-            return Err(JournalOpenError::Io { path: named(), source });
+            return Err(JournalOpenError::io(path, io::ErrorKind::IsADirectory.into()));
         }
         refuse_foreign(path)?;
         let file = DatabaseFile::lock(path)?;
         match file.format()? {
-            0 => return Err(JournalOpenError::Foreign { path: named(), what: "it is empty".to_owned() }),
+            0 => return Err(file.foreign("it is empty")),
             FORMAT => {}
-            found => return Err(JournalOpenError::Older { path: named(), found, known: FORMAT }),
+            found => return Err(file.older(found)),
         }
         let connection = file.reader().map_err(|error| file.engine(&error))?;
         Ok(Self { connection, _file: file })
@@ -59,7 +57,7 @@ impl Offline {
     /// # Errors
     /// Returns [`Error::Read`] if the file cannot be read.
     pub fn tip(&self) -> Result<u64, Error> {
-        Ok(self.read(reader::span)?.map_or(0, |(_, high)| high))
+        Ok(self.page(reader::span)?.map_or(0, |(_, high)| high))
     }
 
     /// The seq before the first event received at `time` or later; the tip if there is no such event.
@@ -67,7 +65,7 @@ impl Offline {
     /// # Errors
     /// Returns [`Error::Read`] if the file cannot be read.
     pub fn before_all_since(&self, time: Timestamp) -> Result<u64, Error> {
-        let first = self.read(|connection| reader::first_at_or_after(connection, time))?;
+        let first = self.page(|connection| reader::first_at_or_after(connection, time))?;
         first.map_or_else(|| self.tip(), |first| Ok(first - 1))
     }
 
@@ -76,7 +74,7 @@ impl Offline {
     /// # Errors
     /// Returns [`Error::Read`], or [`Error::Row`] for a row that cannot be decoded.
     pub fn events(&self, query: &EventQuery) -> Result<EventPage, Error> {
-        reader::page(self.read(|connection| reader::events(connection, query))?)
+        reader::events(self, query)
     }
 
     /// The next events of both classes after `after`, in order of seq, at most `max` of each class.
@@ -88,9 +86,8 @@ impl Offline {
         if after >= tip {
             return Ok(Claim { events: Vec::new(), through: after });
         }
-        let claim =
-            |class| self.read(|connection| reader::claim(connection, class, after, tip, max))?.decode();
-        Ok(Claim::of_all([claim(Class::Incoming)?, claim(Class::Other)?]))
+        let [incoming, other] = Class::ALL.map(|class| reader::claim(self, class, after, tip, max));
+        Ok(Claim::of_all([incoming?, other?]))
     }
 
     /// See [`crate::journal::Journal::dead_letters`].
@@ -98,8 +95,7 @@ impl Offline {
     /// # Errors
     /// Returns [`Error::Read`], or [`Error::Row`] for a row that cannot be decoded.
     pub fn dead_letters(&self, query: &DeadQuery) -> Result<Vec<DeadLetter>, Error> {
-        let rows = self.read(|connection| reader::dead_letters(connection, query))?;
-        rows.into_iter().map(reader::RawDead::decode).collect()
+        reader::dead_letters(self, query)
     }
 
     /// See [`crate::journal::Journal::dead_letter`].
@@ -107,8 +103,7 @@ impl Offline {
     /// # Errors
     /// Returns [`Error::Read`], or [`Error::Row`] for a row that cannot be decoded.
     pub fn dead_letter(&self, id: i64) -> Result<Option<DeadLetter>, Error> {
-        let row = self.read(|connection| reader::dead_letter(connection, id))?;
-        row.map(reader::RawDead::decode).transpose()
+        reader::dead_letter(self, id)
     }
 
     /// See [`crate::journal::Journal::quarantine`].
@@ -116,7 +111,7 @@ impl Offline {
     /// # Errors
     /// Returns [`Error::Read`] if the file cannot be read.
     pub fn quarantine(&self, query: &QuarantineQuery) -> Result<Vec<QuarantineEntry>, Error> {
-        self.read(|connection| reader::quarantine(connection, query))
+        self.page(|connection| reader::quarantine(connection, query))
     }
 
     /// See [`crate::journal::Journal::quarantined`].
@@ -124,7 +119,7 @@ impl Offline {
     /// # Errors
     /// Returns [`Error::Read`] if the file cannot be read.
     pub fn quarantined(&self, id: i64) -> Result<Option<QuarantineEntry>, Error> {
-        self.read(|connection| reader::quarantined(connection, id))
+        self.page(|connection| reader::quarantined(connection, id))
     }
 
     /// The number of dead letters of every handler that the journal knows.
@@ -132,7 +127,7 @@ impl Offline {
     /// # Errors
     /// Returns [`Error::Read`] if the file cannot be read.
     pub fn dead_counts(&self) -> Result<Vec<(Arc<str>, u64)>, Error> {
-        self.read(reader::dead_counts)
+        self.page(reader::dead_counts)
     }
 
     /// The progress of every handler that the journal knows, sorted by name.
@@ -140,26 +135,30 @@ impl Offline {
     /// # Errors
     /// Returns [`Error::Read`] if the file cannot be read.
     pub fn handlers(&self) -> Result<Vec<HandlerPlace>, Error> {
-        self.read(|connection| {
-            let (low, tip) = places::span(connection)?;
-            places::all(connection, tip, low, |_| false)
+        self.page(|connection| {
+            let (low, tip) = reader::span(connection)?.unwrap_or((1, 0));
+            places::all(connection, tip, low, &[])
         })
     }
+}
 
-    fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
-        read(&self.connection).map_err(|error| Error::Read(error.to_string().into()))
+impl Pages for Offline {
+    fn page<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
+        read(&self.connection).map_err(unreadable)
     }
 }
 
 /// Rejects a file that is not a database, before a lock file is created beside it.
 pub(super) fn refuse_foreign(path: &Path) -> Result<(), JournalOpenError> {
     const MAGIC: &[u8] = b"SQLite format 3\0";
-    let named = || path.display().to_string();
     let mut head = Vec::new();
     let read = File::open(path).and_then(|file| file.take(MAGIC.len() as u64).read_to_end(&mut head));
-    read.map_err(|source| JournalOpenError::Io { path: named(), source })?;
+    read.map_err(|source| JournalOpenError::io(path, source))?;
     if head.is_empty() || head == MAGIC {
         return Ok(());
     }
-    Err(JournalOpenError::Foreign { path: named(), what: "file is not a database".to_owned() })
+    Err(JournalOpenError::Foreign {
+        path: path.display().to_string(),
+        what: "file is not a database".to_owned(),
+    })
 }

@@ -5,7 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed};
 
 use rusqlite::Connection;
 
-use super::{file::DatabaseFile, reader, shared::SharedState};
+use super::{
+    file::DatabaseFile,
+    reader::{self, Pages, unreadable},
+    shared::SharedState,
+};
 use crate::{
     clock::Timestamp,
     event::Class,
@@ -37,16 +41,48 @@ impl PageReader {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Runs one read transaction.
-    pub(super) fn page<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
-        let wrong = |error: rusqlite::Error| Error::Read(error.to_string().into());
+    pub(super) fn claim(&self, class: Class, after: u64, max: usize) -> Result<Claim, Error> {
+        let tip = *self.shared.tip.borrow();
+        let mut after = after.max(self.shared.low.load(Relaxed).saturating_sub(1));
+        for _ in 0..WINDOWS {
+            if after >= tip {
+                break;
+            }
+            let through = tip.min(after + reader::PAGE);
+            let claim = reader::claim(self, class, after, through, max)?;
+            if !claim.events.is_empty() {
+                return Ok(claim);
+            }
+            after = claim.through;
+        }
+        Ok(Claim { events: Vec::new(), through: after })
+    }
+
+    /// The figures as of `now`.
+    pub(super) fn figures(&self, now: Timestamp) -> Result<JournalFigures, Error> {
+        let oldest = self.shared.oldest_key_ms.load(Relaxed);
+        Ok(JournalFigures {
+            span: self.page(reader::span)?,
+            keys: self.shared.keys.load(Relaxed),
+            window_ms: if oldest == i64::MAX { 0 } else { now.as_ms().saturating_sub(oldest).max(0) },
+            wal_bytes: self.shared.wal_bytes(),
+            file_bytes: std::fs::metadata(self.file.path()).map_or(0, |meta| meta.len()),
+            quarantined: self.page(reader::quarantine_count)?,
+            dead: self.page(reader::dead_counts)?,
+            room_bytes: u64::try_from(self.shared.metrics.room_bytes.get()).unwrap_or_default(),
+        })
+    }
+}
+
+impl Pages for PageReader {
+    fn page<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
         if *self.shared.state.borrow() == JournalState::Closed {
             return Err(Error::Stopped);
         }
         let pooled = self.pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let connection = match pooled {
             Some(connection) => connection,
-            None => self.file.reader().map_err(wrong)?,
+            None => self.file.reader().map_err(unreadable)?,
         };
         let result = {
             let _page = self.shared.pages.read().unwrap_or_else(PoisonError::into_inner);
@@ -56,38 +92,6 @@ impl PageReader {
         if pool.len() < READERS {
             pool.push(connection);
         }
-        result.map_err(wrong)
-    }
-
-    pub(super) fn claim(&self, class: Class, after: u64, max: usize) -> Result<Claim, Error> {
-        let tip = *self.shared.tip.borrow();
-        let mut after = after.max(self.shared.low.load(Relaxed).saturating_sub(1));
-        for _ in 0..WINDOWS {
-            if after >= tip {
-                break;
-            }
-            let through = tip.min(after + reader::PAGE);
-            let rows = self.page(|connection| reader::claim(connection, class, after, through, max))?;
-            let claim = rows.decode()?;
-            if !claim.events.is_empty() {
-                return Ok(claim);
-            }
-            after = claim.through;
-        }
-        Ok(Claim { events: Vec::new(), through: after })
-    }
-
-    /// The figures that are read from the file and the directory.
-    pub(super) fn figures(&self, now: Timestamp) -> Result<JournalFigures, Error> {
-        let oldest = self.shared.oldest_key_ms.load(Relaxed);
-        Ok(JournalFigures {
-            span: self.page(reader::span)?,
-            keys: self.shared.keys.load(Relaxed),
-            window_ms: if oldest == i64::MAX { 0 } else { now.as_ms().saturating_sub(oldest).max(0) },
-            file_bytes: std::fs::metadata(self.file.path()).map_or(0, |meta| meta.len()),
-            quarantined: self.page(reader::quarantine_count)?,
-            dead: self.page(reader::dead_counts)?,
-            ..JournalFigures::default()
-        })
+        result.map_err(unreadable)
     }
 }

@@ -6,20 +6,18 @@ use rusqlite::{Connection, params};
 
 use super::{
     file::{DatabaseFile, FORMAT},
+    group::class_of,
     offline::refuse_foreign,
-    reader,
+    reader::unreadable,
 };
-use crate::{
-    event::Class,
-    journal::{Error, HandlerPlace, JournalOpenError, LanePlace, RenameError, RenameRefusal},
-};
+use crate::journal::{HandlerPlace, JournalOpenError, LanePlace, RenameError, RenameRefusal};
 
-/// Every handler in the file, sorted by name. `configured` decides for a name whether it is configured.
+/// Every handler in the file, sorted by name. The names in `enrolled` are configured.
 pub(super) fn all(
     connection: &Connection,
     tip: u64,
     low: u64,
-    configured: impl Fn(&str) -> bool,
+    enrolled: &[Arc<str>],
 ) -> rusqlite::Result<Vec<HandlerPlace>> {
     let mut select = connection.prepare_cached(
         "SELECT handler, class, cursor, (SELECT count(*) FROM aside WHERE aside.lane = lane.id) FROM lane
@@ -28,10 +26,10 @@ pub(super) fn all(
     let mut rows = select.query([])?;
     let mut places: Vec<HandlerPlace> = Vec::new();
     while let Some(row) = rows.next()? {
-        let handler: Arc<str> = row.get::<_, String>(0)?.into();
+        let handler: Arc<str> = row.get(0)?;
         let cursor: u64 = row.get(2)?;
         let lane = LanePlace {
-            class: if row.get::<_, i64>(1)? == 0 { Class::Incoming } else { Class::Other },
+            class: class_of(row.get(1)?),
             cursor,
             // Events that retention has deleted do not count.
             lag: tip.saturating_sub(cursor.max(low.saturating_sub(1))),
@@ -41,7 +39,7 @@ pub(super) fn all(
         match places.last_mut().filter(|place| place.handler == handler) {
             Some(place) => place.lanes.push(lane),
             None => {
-                let configured = configured(&handler);
+                let configured = enrolled.contains(&handler);
                 places.push(HandlerPlace { handler, configured, lanes: vec![lane] });
             }
         }
@@ -78,17 +76,15 @@ pub(super) fn rename(connection: &Connection, old: &str, new: &str) -> rusqlite:
     if old == new || refusal(connection, old, new)?.is_some() {
         return Ok(Vec::new());
     }
-    connection
-        .prepare_cached("DELETE FROM settle WHERE lane IN (SELECT id FROM lane WHERE handler = ?1)")?
-        .execute([new])?;
-    // A later lane may get the id of a deleted one.
-    connection
-        .prepare_cached(
-            "DELETE FROM mark WHERE EXISTS (SELECT 1 FROM lane WHERE handler = ?1
-               AND mark.name BETWEEN 'settled ' || lane.id || ' ' AND 'settled ' || lane.id || '!')",
-        )?
-        .execute([new])?;
-    connection.prepare_cached("DELETE FROM lane WHERE handler = ?1")?.execute([new])?;
+    for sql in [
+        "DELETE FROM settle WHERE lane IN (SELECT id FROM lane WHERE handler = ?1)",
+        // A later lane may get the id of a deleted one.
+        "DELETE FROM mark WHERE EXISTS (SELECT 1 FROM lane WHERE handler = ?1
+           AND mark.name BETWEEN 'settled ' || lane.id || ' ' AND 'settled ' || lane.id || '!')",
+        "DELETE FROM lane WHERE handler = ?1",
+    ] {
+        connection.prepare_cached(sql)?.execute([new])?;
+    }
     for sql in [
         "UPDATE lane SET handler = ?2 WHERE handler = ?1",
         "UPDATE replay SET handler = ?2 WHERE handler = ?1",
@@ -104,26 +100,19 @@ pub(super) fn rename(connection: &Connection, old: &str, new: &str) -> rusqlite:
 /// # Errors
 /// Returns a [`RenameError`]; then nothing was renamed.
 pub fn rename_offline(path: &Path, old: &str, new: &str) -> Result<(), RenameError> {
-    let named = || path.display().to_string();
-    std::fs::metadata(path).map_err(|source| JournalOpenError::Io { path: named(), source })?;
+    std::fs::metadata(path).map_err(|source| JournalOpenError::io(path, source))?;
     refuse_foreign(path)?;
     let file = DatabaseFile::lock(path)?;
     match file.format()? {
         FORMAT => {}
-        found => return Err(JournalOpenError::Older { path: named(), found, known: FORMAT }.into()),
+        found => return Err(file.older(found).into()),
     }
-    let read = |error: rusqlite::Error| Error::Read(error.to_string().into());
     let mut connection = file.writer()?;
-    let transaction = connection.transaction().map_err(read)?;
-    if let Some(refusal) = refusal(&transaction, old, new).map_err(read)? {
+    let transaction = connection.transaction().map_err(unreadable)?;
+    if let Some(refusal) = refusal(&transaction, old, new).map_err(unreadable)? {
         return Err(refusal.into());
     }
-    rename(&transaction, old, new).map_err(read)?;
-    transaction.commit().map_err(read)?;
+    rename(&transaction, old, new).map_err(unreadable)?;
+    transaction.commit().map_err(unreadable)?;
     Ok(())
-}
-
-/// The lowest and the highest stored seq; (1, 0) for an empty file.
-pub(super) fn span(connection: &Connection) -> rusqlite::Result<(u64, u64)> {
-    Ok(reader::span(connection)?.unwrap_or((1, 0)))
 }

@@ -1,10 +1,14 @@
-//! Reads pages of at most 1,000 rows, so that no read transaction blocks a reset of the write-ahead log for long.
+//! Reads pages of at most 1,000 rows, so that no read transaction blocks a reset of the write-ahead log for long. Rows
+//! of events are decoded after their page has ended.
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, Rows, params};
 
-use super::{eras::Eras, group::class_number};
+use super::{
+    eras::Eras,
+    group::{class_number, class_of},
+};
 use crate::{
     clock::Timestamp,
     event::{Class, Element, Event, OrderKey, Position, Quarantined, Reason},
@@ -19,8 +23,18 @@ pub(super) const PAGE: u64 = 1_000;
 /// A claim or page takes no further event once it has this many bytes.
 const PAGE_BYTES: usize = 4 << 20;
 
+/// Access to the file, one read transaction at a time.
+pub(super) trait Pages {
+    /// Runs one read transaction.
+    fn page<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error>;
+}
+
+pub(super) fn unreadable(error: rusqlite::Error) -> Error {
+    Error::Read(error.to_string().into())
+}
+
 /// The undecoded row of an event. Decoding happens outside the read transaction.
-pub(super) struct RawEvent {
+struct RawEvent {
     seq: u64,
     received_at: Timestamp,
     came_at: Timestamp,
@@ -45,7 +59,7 @@ impl RawEvent {
     ///
     /// # Errors
     /// Returns [`Error::Row`] if the stored bytes can no longer be decoded.
-    pub(super) fn decode(self) -> Result<Arc<Event>, Error> {
+    fn decode(self) -> Result<Arc<Event>, Error> {
         let element = Element::read(&self.raw)
             .map_err(|error| Error::Row { seq: self.seq, what: error.to_string().into() })?;
         Ok(Arc::new(Event {
@@ -60,71 +74,66 @@ impl RawEvent {
 
 const EVENT: &str = "SELECT seq, received_at, source, raw, behind FROM event";
 
-/// The rows of a class in `after+1 ..= through`: at most `max`, at most one page, and no further row after
-/// [`PAGE_BYTES`].
+/// Takes at most `max` rows, at most one page, and no further row after [`PAGE_BYTES`]. Returns also the seq of the
+/// last row, if it stopped there.
+fn take(mut found: Rows<'_>, max: usize) -> rusqlite::Result<(Vec<RawEvent>, Option<u64>)> {
+    let max = max.clamp(1, PAGE as usize);
+    let mut rows = Vec::new();
+    let mut bytes = 0;
+    while let Some(row) = found.next()? {
+        let event = RawEvent::from_row(row)?;
+        let seq = event.seq;
+        bytes += event.raw.len();
+        rows.push(event);
+        if rows.len() >= max || bytes >= PAGE_BYTES {
+            return Ok((rows, Some(seq)));
+        }
+    }
+    Ok((rows, None))
+}
+
+/// The events of a class in `after+1 ..= through`: at most `max`, and at most one page. The claim ends before the first
+/// row that cannot be decoded.
+///
+/// # Errors
+/// Returns [`Error::Row`] if the very first row cannot be decoded.
 pub(super) fn claim(
-    connection: &Connection,
+    pages: &impl Pages,
     class: Class,
     after: u64,
     through: u64,
     max: usize,
-) -> rusqlite::Result<ClaimRows> {
-    let max = max.clamp(1, PAGE as usize);
-    let mut select = connection
-        .prepare_cached(&format!("{EVENT} WHERE seq > ?1 AND seq <= ?2 AND class = ?3 ORDER BY seq"))?;
-    let mut rows = select.query(params![after, through, class_number(class)])?;
-    let mut claimed = ClaimRows { rows: Vec::new(), through };
-    let mut bytes = 0;
-    while let Some(row) = rows.next()? {
-        let event = RawEvent::from_row(row)?;
-        bytes += event.raw.len();
-        let seq = event.seq;
-        claimed.rows.push(event);
-        if claimed.rows.len() >= max || bytes >= PAGE_BYTES {
-            claimed.through = seq;
-            break;
+) -> Result<Claim, Error> {
+    let (rows, stopped_at) = pages.page(|connection| {
+        let mut select = connection
+            .prepare_cached(&format!("{EVENT} WHERE seq > ?1 AND seq <= ?2 AND class = ?3 ORDER BY seq"))?;
+        take(select.query(params![after, through, class_number(class)])?, max)
+    })?;
+    let mut claim = Claim { events: Vec::with_capacity(rows.len()), through: stopped_at.unwrap_or(through) };
+    for row in rows {
+        match row.decode() {
+            Ok(event) => claim.events.push(event),
+            Err(error) => match claim.events.last() {
+                None => return Err(error),
+                Some(last) => {
+                    claim.through = last.seq;
+                    break;
+                }
+            },
         }
     }
-    Ok(claimed)
+    Ok(claim)
 }
 
-/// The rows of a claim, and the seq up to which the journal was searched.
-pub(super) struct ClaimRows {
-    rows: Vec<RawEvent>,
-    through: u64,
-}
-
-impl ClaimRows {
-    /// Decodes the rows. The claim ends before the first row that cannot be decoded.
-    ///
-    /// # Errors
-    /// Returns [`Error::Row`] if the very first row cannot be decoded.
-    pub(super) fn decode(self) -> Result<Claim, Error> {
-        let mut claim = Claim { events: Vec::with_capacity(self.rows.len()), through: self.through };
-        for row in self.rows {
-            match row.decode() {
-                Ok(event) => claim.events.push(event),
-                Err(error) => match claim.events.last() {
-                    None => return Err(error),
-                    Some(last) => {
-                        claim.through = last.seq;
-                        break;
-                    }
-                },
-            }
-        }
-        Ok(claim)
-    }
-}
-
-/// The row of one event.
-pub(super) fn get(connection: &Connection, seq: u64) -> rusqlite::Result<Option<RawEvent>> {
-    // SQLite integers are signed, and no seq is that high.
-    let Ok(seq) = i64::try_from(seq) else { return Ok(None) };
-    connection
-        .prepare_cached(&format!("{EVENT} WHERE seq = ?1"))?
-        .query_row([seq], RawEvent::from_row)
-        .optional()
+/// One event; `None` if it is not stored.
+pub(super) fn get(pages: &impl Pages, seq: u64) -> Result<Option<Arc<Event>>, Error> {
+    let row = pages.page(|connection| {
+        // SQLite integers are signed, and no seq is that high.
+        let Ok(seq) = i64::try_from(seq) else { return Ok(None) };
+        let mut select = connection.prepare_cached(&format!("{EVENT} WHERE seq = ?1"))?;
+        select.query_row([seq], RawEvent::from_row).optional()
+    })?;
+    row.map(RawEvent::decode).transpose()
 }
 
 /// The lowest and the highest stored seq; `None` if no event is stored.
@@ -183,40 +192,24 @@ fn ranges(connection: &Connection, query: &EventQuery) -> rusqlite::Result<Vec<(
     Ok(ranges)
 }
 
-/// The rows of a page of events, newest first, and the `before` value of the next page.
-pub(super) fn events(
-    connection: &Connection,
-    query: &EventQuery,
-) -> rusqlite::Result<(Vec<RawEvent>, Option<u64>)> {
+/// A page of events, newest first.
+pub(super) fn events(pages: &impl Pages, query: &EventQuery) -> Result<EventPage, Error> {
+    let (rows, next) = pages.page(|connection| event_rows(connection, query))?;
+    Ok(EventPage { events: rows.into_iter().map(RawEvent::decode).collect::<Result<_, _>>()?, next })
+}
+
+fn event_rows(connection: &Connection, query: &EventQuery) -> rusqlite::Result<(Vec<RawEvent>, Option<u64>)> {
     let mut ranges = ranges(connection, query)?;
     let Some((low, end)) = ranges.pop() else { return Ok((Vec::new(), None)) };
     let from = end.saturating_sub(PAGE).max(low);
-    let limit = query.limit.clamp(1, PAGE as usize);
     let mut select = connection.prepare_cached(&format!(
         "{EVENT} WHERE seq >= ?1 AND seq < ?2 AND (?3 IS NULL OR name = ?3) AND (?4 IS NULL OR source = ?4)
          ORDER BY seq DESC"
     ))?;
-    let mut found = select.query(params![from, end, query.name, query.source])?;
-    let mut rows = Vec::new();
-    let mut bytes = 0;
-    let mut searched_to = from;
-    while let Some(row) = found.next()? {
-        let event = RawEvent::from_row(row)?;
-        let seq = event.seq;
-        bytes += event.raw.len();
-        rows.push(event);
-        if rows.len() >= limit || bytes >= PAGE_BYTES {
-            searched_to = seq;
-            break;
-        }
-    }
+    let (rows, stopped_at) = take(select.query(params![from, end, query.name, query.source])?, query.limit)?;
+    let searched_to = stopped_at.unwrap_or(from);
     let next = if searched_to > low { Some(searched_to) } else { ranges.pop().map(|(_, end)| end) };
     Ok((rows, next))
-}
-
-/// Decodes the rows of a page.
-pub(super) fn page((rows, next): (Vec<RawEvent>, Option<u64>)) -> Result<EventPage, Error> {
-    Ok(EventPage { events: rows.into_iter().map(RawEvent::decode).collect::<Result<_, _>>()?, next })
 }
 
 /// The delivery state of a lane; `None` if it was never enrolled.
@@ -290,7 +283,7 @@ pub(super) fn handler_progress(
         )?
         .query_map(params![class_number(class), seq], |row| {
             Ok(HandlerProgress {
-                handler: row.get::<_, String>(0)?.into(),
+                handler: row.get(0)?,
                 class,
                 passed: row.get(1)?,
                 at: row.get::<_, Option<i64>>(2)?.map(Timestamp::from_ms),
@@ -313,7 +306,7 @@ fn lane_row(connection: &Connection, lane: &LaneId) -> rusqlite::Result<Option<(
 }
 
 /// The undecoded row of a dead letter.
-pub(super) struct RawDead {
+struct RawDead {
     event: RawEvent,
     id: i64,
     lane: LaneId,
@@ -330,12 +323,10 @@ const DEAD: &str = "SELECT dead.seq, dead.came_at, dead.source, dead.raw, 0, dea
 
 impl RawDead {
     fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let handler: String = row.get(6)?;
-        let class = if row.get::<_, i64>(7)? == 0 { Class::Incoming } else { Class::Other };
         Ok(Self {
             event: RawEvent::from_row(row)?,
             id: row.get(5)?,
-            lane: LaneId::live(handler.into(), class),
+            lane: LaneId::live(row.get(6)?, class_of(row.get(7)?)),
             cause: row.get(8)?,
             attempts: row.get(9)?,
             error: row.get(10)?,
@@ -349,7 +340,7 @@ impl RawDead {
     ///
     /// # Errors
     /// Returns [`Error::Row`] if the payload or the cause cannot be decoded.
-    pub(super) fn decode(self) -> Result<DeadLetter, Error> {
+    fn decode(self) -> Result<DeadLetter, Error> {
         let unknown = || Error::Row { seq: self.event.seq, what: "unknown cause of the dead letter".into() };
         Ok(DeadLetter {
             id: self.id,
@@ -365,25 +356,29 @@ impl RawDead {
     }
 }
 
-/// The rows of a page of dead letters, newest first.
-pub(super) fn dead_letters(connection: &Connection, query: &DeadQuery) -> rusqlite::Result<Vec<RawDead>> {
-    connection
-        .prepare_cached(&format!(
-            "{DEAD} WHERE dead.id < ?1 AND (?2 IS NULL OR lane.handler = ?2) ORDER BY dead.id DESC LIMIT ?3"
-        ))?
-        .query_map(
-            params![query.before.unwrap_or(i64::MAX), query.handler, query.limit.clamp(1, PAGE as usize)],
-            RawDead::from_row,
-        )?
-        .collect()
+/// A page of dead letters, newest first.
+pub(super) fn dead_letters(pages: &impl Pages, query: &DeadQuery) -> Result<Vec<DeadLetter>, Error> {
+    let rows: Vec<RawDead> = pages.page(|connection| {
+        connection
+            .prepare_cached(&format!(
+                "{DEAD} WHERE dead.id < ?1 AND (?2 IS NULL OR lane.handler = ?2) ORDER BY dead.id DESC LIMIT ?3"
+            ))?
+            .query_map(
+                params![query.before.unwrap_or(i64::MAX), query.handler, query.limit.clamp(1, PAGE as usize)],
+                RawDead::from_row,
+            )?
+            .collect()
+    })?;
+    rows.into_iter().map(RawDead::decode).collect()
 }
 
-/// The row of one dead letter.
-pub(super) fn dead_letter(connection: &Connection, id: i64) -> rusqlite::Result<Option<RawDead>> {
-    connection
-        .prepare_cached(&format!("{DEAD} WHERE dead.id = ?1"))?
-        .query_row([id], RawDead::from_row)
-        .optional()
+/// One dead letter; `None` if the id is unknown.
+pub(super) fn dead_letter(pages: &impl Pages, id: i64) -> Result<Option<DeadLetter>, Error> {
+    let row = pages.page(|connection| {
+        let mut select = connection.prepare_cached(&format!("{DEAD} WHERE dead.id = ?1"))?;
+        select.query_row([id], RawDead::from_row).optional()
+    })?;
+    row.map(RawDead::decode).transpose()
 }
 
 /// The dead letters of a lane that are marked for retry, oldest first: at most one page, and no further one after
@@ -426,7 +421,7 @@ pub(super) fn dead_counts(connection: &Connection) -> rusqlite::Result<Vec<(Arc<
             "SELECT lane.handler, count(dead.id) FROM lane LEFT JOIN dead ON dead.lane = lane.id WHERE lane.replay = 0
              GROUP BY lane.handler ORDER BY lane.handler",
         )?
-        .query_map([], |row| Ok((row.get::<_, String>(0)?.into(), row.get(1)?)))?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect()
 }
 
