@@ -45,7 +45,7 @@ struct CredentialTableRow {
     /// The form in which it was last received.
     last_form: Option<&'static str>,
     uses: String,
-    /// When it expires.
+    /// When the credential expires.
     end: Option<(When, Tag)>,
 }
 
