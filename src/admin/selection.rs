@@ -1,5 +1,6 @@
 //! Selection of events by time and content, for lists and changes of stored events.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::{
@@ -30,8 +31,9 @@ impl EventSelection {
     }
 }
 
-/// A filter with the keys of a handler's filters: `{"statuses":["failed"]}`.
-#[derive(Default, Deserialize)]
+/// A selection of events, with the filter keys of a handler. Every key that is given must match.
+#[derive(Default, Deserialize, JsonSchema)]
+#[schemars(rename = "Filter", with = "FilterSettings")]
 #[serde(try_from = "serde_json::Map<String, serde_json::Value>")]
 pub(super) struct FilterSelection {
     /// The filter as requested.

@@ -14,10 +14,12 @@ pub use trusted::{Clock, ClockStatus};
 
 use std::{fmt, str::FromStr};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A point in time: milliseconds since the Unix epoch, UTC. Shown as RFC 3339 with three decimals.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema)]
+#[schemars(with = "String", inline, description = "A time (RFC 3339).", extend("format" = "date-time"))]
 pub struct Timestamp(i64);
 
 impl Timestamp {

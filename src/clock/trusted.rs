@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicI64, Ordering::Relaxed},
 };
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -32,8 +33,9 @@ struct ClockState {
 }
 
 /// The state of the clock, as shown to an operator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Clock")]
 pub struct ClockStatus {
     /// The trusted time now.
     pub now: Timestamp,
@@ -43,7 +45,7 @@ pub struct ClockStatus {
     pub trusted: bool,
     /// The time against which age is measured when rows are deleted.
     pub deletion: Timestamp,
-    /// Until when deletion waits for a confirmation of the clock; `None` if it does not wait.
+    /// Until when deletion waits for a confirmation of the clock; null if it does not wait.
     pub unconfirmed_until: Option<Timestamp>,
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -58,7 +59,7 @@ pub struct LaneStatus {
 }
 
 /// The state of a lane.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LaneCondition {
     /// The lane delivers, or has nothing to deliver.

@@ -36,6 +36,8 @@ pub use words::{Category, Channel, Owner, Status};
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
+
 use crate::{clock::Timestamp, names::names};
 
 /// The source of the events that bikhook itself creates. No configured source can have this name.
@@ -91,7 +93,8 @@ impl Event {
 
 names! {
     /// One of the two lanes of a handler. A customer's message never waits behind the statuses of a broadcast.
-    #[derive(PartialOrd, Ord)]
+    #[derive(PartialOrd, Ord, JsonSchema)]
+    #[schemars(rename = "LaneName", rename_all = "lowercase")]
     pub enum Class {
         /// The events named `incoming-message`.
         Incoming = "incoming",
@@ -102,6 +105,8 @@ names! {
 
 names! {
     /// Why something is in quarantine: a closed set.
+    #[derive(JsonSchema)]
+    #[schemars(rename = "QuarantineReason", rename_all = "snake_case")]
     pub enum Reason {
         /// The whole body is not JSON, even with trailing commas allowed.
         NotJson = "not_json",

@@ -1,5 +1,6 @@
 //! A condition on the content of an event: it tests the values that a JSON pointer selects.
 
+use schemars::JsonSchema;
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{Error, Visitor},
@@ -8,9 +9,10 @@ use serde::{
 use super::Wrong;
 use crate::event::{Element, Found, Pointer};
 
-/// A condition as written in the configuration: a pointer, and one test on the values there.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// A condition on the values at a pointer: exactly one of `exists`, `equals`, `prefix` and `in`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Condition")]
 pub struct ConditionSettings {
     /// JSON pointer (RFC 6901) to the values. On an array, a step by name applies to each item.
     pub pointer: String,
@@ -22,11 +24,12 @@ pub struct ConditionSettings {
     pub prefix: Option<String>,
     /// The value must be equal to one of these.
     #[serde(rename = "in")]
+    #[schemars(length(min = 1))]
     pub among: Option<Vec<Scalar>>,
 }
 
 /// A text, number or boolean to compare with.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Scalar {
     /// A JSON string, compared without its escapes.

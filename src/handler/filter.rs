@@ -1,7 +1,9 @@
 //! Filters select the events that a handler receives.
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::{
     Wrong,
@@ -10,8 +12,9 @@ use super::{
 use crate::event::{Category, Event, Owner, Pointer, View, canonical_address};
 
 /// The filter keys that every handler has. A key that is not set matches every event.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(!default, deny_unknown_fields, transform = no_empty_lists)]
 pub struct FilterSettings {
     /// Globs to match event names.
     pub events: Option<Vec<String>>,
@@ -32,6 +35,14 @@ pub struct FilterSettings {
     /// Conditions on the content of the event; all of them must hold.
     #[serde(rename = "where")]
     pub conditions: Option<Vec<ConditionSettings>>,
+}
+
+/// An empty list would match no event, so it is refused.
+fn no_empty_lists(schema: &mut Schema) {
+    let lists = schema.get_mut("properties").and_then(Value::as_object_mut);
+    for list in lists.into_iter().flat_map(Map::values_mut) {
+        list["minItems"] = 1.into();
+    }
 }
 
 impl FilterSettings {

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use schemars::JsonSchema;
 use sha2::{Digest, Sha256};
 
 use super::settings::{AuthMode, CredentialSettings, Form, Settings, SourceSettings};
@@ -44,6 +45,8 @@ pub(super) struct CheckedCredential {
 
 names! {
     /// The two kinds of credentials.
+    #[derive(JsonSchema)]
+    #[schemars(rename_all = "lowercase")]
     pub enum CredentialKind {
         /// User name and password: `{ username, password }`.
         Pair = "pair",

@@ -4,6 +4,7 @@
 //! failure or a deletion was reported, and the smallest of the reasons. The same statuses give the same state in any
 //! order and with any repetitions.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::event::Status;
@@ -43,8 +44,9 @@ impl MessageStep {
 }
 
 /// The state of a message, as its statuses give it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(rename = "State")]
 pub enum MessageState {
     /// BIK has the message.
     Accepted,

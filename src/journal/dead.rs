@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
+
 use super::{History, LaneId};
 use crate::{clock::Timestamp, event::Event};
 
@@ -38,7 +40,8 @@ pub struct DeadAgain {
 }
 
 /// Why an event became a dead letter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, JsonSchema)]
+#[schemars(rename = "DeadLetterCause", rename_all = "lowercase")]
 pub enum Cause {
     /// The destination will never accept it.
     Refused,

@@ -1,5 +1,6 @@
 //! The failed tries of an event, kept for the operator who examines its dead letter.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::clock::Timestamp;
@@ -8,7 +9,7 @@ use crate::clock::Timestamp;
 const KEPT: usize = 10;
 
 /// A delivery of one event that failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Try {
     /// Number of the try, counted from 1.
     pub attempt: u32,
@@ -19,7 +20,7 @@ pub struct Try {
 }
 
 /// The failed tries of one event since it was first tried alone, oldest first: at most the first and the latest nine.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct History(Vec<Try>);
 
 impl History {

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::clock::Timestamp;
@@ -35,7 +36,7 @@ pub struct Replay {
 pub type Replays = Arc<BTreeMap<i64, Replay>>;
 
 /// The state of a replay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ReplayState {
     /// It delivers, or waits for its turn.

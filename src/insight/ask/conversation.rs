@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params, params_from_iter};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -17,12 +18,12 @@ use crate::{clock::Timestamp, event::canonical_address};
 pub const WINDOW_MS: i64 = 24 * 60 * 60 * 1_000;
 
 /// A customer on a channel.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Contact {
     /// The id of the customer in insight's file.
     pub id: i64,
-    /// The channel; `None` if it is unknown.
+    /// The channel; null if it is unknown.
     pub channel: Option<Arc<str>>,
     /// The address on the channel; a phone number as digits only.
     pub address: String,
@@ -39,7 +40,7 @@ pub struct Contact {
     pub incoming_at: Option<Timestamp>,
     /// When the customer was last sent a message that is not a broadcast.
     pub answered_at: Option<Timestamp>,
-    /// When the 24-hour window for free-form messages ends; `None` if the customer never wrote.
+    /// When the 24-hour window for free-form messages ends; null if the customer never wrote.
     pub open_until: Option<Timestamp>,
 }
 
@@ -166,7 +167,7 @@ pub struct Conversation {
 }
 
 /// One entry of a conversation.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "camelCase")]
 pub enum ConversationEntry {
     /// A message from the customer or to the customer.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use rusqlite::{Connection, params_from_iter};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -119,10 +120,10 @@ pub struct FigureQuery {
 }
 
 /// The funnel of a group of messages. Each step includes messages that got further.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FunnelRow {
-    /// The values of the group, in the order of [`FigureQuery::by`]; `None`: the value is unknown.
+    /// The values of the group, in the order of `by`; null: the value is unknown.
     pub group: Vec<Option<Arc<str>>>,
     /// Number of messages from customers.
     pub incoming: i64,
@@ -146,17 +147,18 @@ pub struct FunnelRow {
     pub to_read: Percentiles,
 }
 
-/// Median, p90 and p99 of a duration. Each value is at most 1/64 too long.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Median, p90 and p99 of a duration, in milliseconds. Each value is at most 1/64 too long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Took")]
 pub struct Percentiles {
     /// Number of messages that were measured.
     pub messages: u64,
-    /// Median in milliseconds; `None` without messages.
+    /// Median in milliseconds; null without messages.
     pub p50_ms: Option<i64>,
-    /// 90th percentile in milliseconds; `None` without messages.
+    /// 90th percentile in milliseconds; null without messages.
     pub p90_ms: Option<i64>,
-    /// 99th percentile in milliseconds; `None` without messages.
+    /// 99th percentile in milliseconds; null without messages.
     pub p99_ms: Option<i64>,
 }
 
@@ -172,10 +174,10 @@ impl From<&Spread> for Percentiles {
 }
 
 /// The number of messages in a group that failed with one class of failures.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FailureRow {
-    /// The values of the group, as in [`FunnelRow`].
+    /// The values of the group, in the order of `by`; null: the value is unknown.
     pub group: Vec<Option<Arc<str>>>,
     pub class: Arc<str>,
     /// The meaning of the class; empty if the table does not say.

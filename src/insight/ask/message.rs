@@ -3,6 +3,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use rusqlite::{Connection, OptionalExtension, Row};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -20,9 +21,12 @@ use crate::{
 /// The first event of a message is late if it comes more than this long after the message was created.
 const LATE_MS: i64 = 60_000;
 
-/// A message, as shown in a list. The command line reads its state as a `String`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+// The command line reads the state as a `String`. Without `deny_unknown_fields`, the schema of an entry would refer to
+// this one, which allows no `kind` and no `text`.
+/// A message, as shown in a list.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Message", deny_unknown_fields)]
 pub struct MessageRow<S = MessageState> {
     /// The id in insight's file; messages are numbered in the order in which they were first seen.
     pub id: i64,
@@ -33,21 +37,21 @@ pub struct MessageRow<S = MessageState> {
     pub channel: Option<Arc<str>>,
     /// Whether the customer sent the message.
     pub incoming: bool,
-    /// BIK's word for the sender; `None` for a message from a customer.
+    /// BIK's word for the sender; null for a message from a customer.
     pub owner: Option<Arc<str>>,
     /// The id of the sender, such as one broadcast or automation.
     pub owner_id: Option<Arc<str>>,
     /// BIK's category of the owner.
     pub category: Option<Cow<'static, str>>,
-    /// The state of the message; `None` for a message from a customer.
+    /// The state of the message; null for a message from a customer.
     pub state: Option<S>,
     /// Whether the message was deleted.
     pub deleted: bool,
     /// BIK's text about the failure.
     pub reason: Option<String>,
-    /// The class of the failure; `None` unless the state is failed.
+    /// The class of the failure; null unless the state is `failed`.
     pub failure: Option<String>,
-    /// The customer's id in insight's file, for [`super::conversation()`].
+    /// The customer's id in insight's file; null if the customer is unknown.
     pub contact: Option<i64>,
     /// The customer's address on the channel.
     pub address: Option<String>,
@@ -112,7 +116,7 @@ pub(super) fn category_of(owner: &str) -> Option<&'static str> {
 }
 
 /// A message and every event that reported it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Timeline<S = MessageState> {
     /// The message itself.
@@ -123,11 +127,11 @@ pub struct Timeline<S = MessageState> {
 }
 
 /// The report of one event about a message.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Sighting {
     pub seq: u64,
-    /// The reported status; `None` for the message itself.
+    /// The reported status; null for the message itself.
     pub status: Option<Arc<str>>,
     /// When the event was received, by our clock.
     pub at: Timestamp,
