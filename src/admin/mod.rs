@@ -97,7 +97,7 @@ pub fn router(parts: ReceiverParts) -> Router {
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(scrape::metrics))
-        .nest("/api/v1", api::routes())
+        .nest("/api/v1", api::router())
         .merge(page::routes())
         .fallback(page::not_found)
         .method_not_allowed_fallback(method_not_allowed)

@@ -1,58 +1,110 @@
 //! The parameters of a request: in its URL and in its JSON body.
 
-use std::{fmt::Display, str::FromStr, time::Duration};
+use std::{borrow::Cow, fmt::Display, str::FromStr, time::Duration};
 
 use axum::{
     body::{Body, Bytes, to_bytes},
-    extract::{FromRequest, FromRequestParts, Path, Query, Request},
+    extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request},
     http::{HeaderMap, header::CONTENT_LENGTH, request::Parts},
 };
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
-use super::{error::RequestError, selection::EventSelection};
+use super::{error::RequestError, selection::EventSelection, wire::LIMIT};
 use crate::{
+    clock::Timestamp,
     handler::{Filter, FilterSettings},
     settings::nearest,
 };
 
-/// The maximum number of rows in a list.
-pub(super) const LIMIT: usize = 1_000;
 /// The default number of rows in a list.
 const LIMIT_DEFAULT: usize = 100;
 /// The maximum size of a body. A thousand ids take 20 KiB.
 const BODY_BYTES: usize = 64 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The parameters of a URL. Each is taken once; a parameter that is never taken is an error.
-pub(super) struct Parameters(Vec<(String, String)>);
+/// The parameters of a URL, as a `T`.
+pub(super) struct Parameters<T>(pub T);
 
-impl<S: Sync> FromRequestParts<S> for Parameters {
-    type Rejection = RequestError;
+/// The parameters of a route. `()` has none.
+pub(super) trait TakeParameters: Sized {
+    /// Takes each parameter of the route, whether it is given or not: the OpenAPI document lists the taken ones.
+    fn take(query: &mut UrlQuery) -> Result<Self, RequestError>;
+}
 
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, RequestError> {
-        Query::try_from_uri(&parts.uri)
-            .map(|Query(parameters)| Self(parameters))
-            .map_err(|_invalid| RequestError::parameter("the query", "cannot be parsed"))
+impl TakeParameters for () {
+    fn take(_query: &mut UrlQuery) -> Result<Self, RequestError> {
+        Ok(())
     }
 }
 
-impl Parameters {
+impl<T: TakeParameters, S: Sync> FromRequestParts<S> for Parameters<T> {
+    type Rejection = RequestError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, RequestError> {
+        let Query(given) = Query::try_from_uri(&parts.uri)
+            .map_err(|_invalid| RequestError::parameter("the query", "cannot be parsed"))?;
+        let mut query = UrlQuery { given, descriptions: None };
+        let taken = T::take(&mut query)?;
+        match query.given.into_iter().next() {
+            None => Ok(Self(taken)),
+            Some((name, _)) => Err(RequestError::parameter(name, "is not a parameter of this path")),
+        }
+    }
+}
+
+/// The query of a URL. Each parameter is taken once; a parameter that is never taken is an error.
+pub(super) struct UrlQuery {
+    given: Vec<(String, String)>,
+    /// The taken parameters as OpenAPI describes them; `None` while a request is served.
+    descriptions: Option<Vec<Value>>,
+}
+
+impl UrlQuery {
+    /// The OpenAPI descriptions of the parameters that `T` takes.
+    pub(super) fn descriptions_of<T: TakeParameters>() -> Vec<Value> {
+        let mut query = Self { given: Vec::new(), descriptions: Some(Vec::new()) };
+        // No parameter is given, so none is wrong.
+        let _taken = T::take(&mut query);
+        query.descriptions.unwrap_or_default()
+    }
+
     /// The parsed value of a parameter, or `None` if it is not given. A repeated parameter is an error.
-    pub(super) fn take<T: FromStr<Err: Display>>(
+    pub(super) fn take<T: FromStr<Err: Display> + JsonSchema>(
         &mut self,
         name: &'static str,
+        description: &str,
     ) -> Result<Option<T>, RequestError> {
-        let Some(at) = self.0.iter().position(|(given, _)| given == name) else { return Ok(None) };
-        let (_, text) = self.0.swap_remove(at);
-        if self.0.iter().any(|(given, _)| given == name) {
-            return Err(RequestError::parameter(name, "given more than once"));
-        }
-        text.parse().map(Some).map_err(|error: T::Err| RequestError::parameter(name, error.to_string()))
+        self.describe(name, description, || SchemaGenerator::default().subschema_for::<T>());
+        self.one(name)
+    }
+
+    /// The parameter `since`.
+    pub(super) fn since(&mut self) -> Result<Option<Timestamp>, RequestError> {
+        self.take("since", "At this time or later. A date without a time means midnight UTC.")
+    }
+
+    /// The parameter `until`.
+    pub(super) fn until(&mut self) -> Result<Option<Timestamp>, RequestError> {
+        self.take("until", "Before this time. A date without a time means midnight UTC.")
+    }
+
+    /// The parameter `before`, the cursor of a list.
+    pub(super) fn before<T: FromStr<Err: Display> + JsonSchema>(
+        &mut self,
+    ) -> Result<Option<T>, RequestError> {
+        self.take("before", "`next` of the previous page.")
     }
 
     /// The parameter `limit`, from 1 to [`LIMIT`].
     pub(super) fn limit(&mut self) -> Result<usize, RequestError> {
-        match self.take("limit")? {
+        self.describe(
+            "limit",
+            "The maximum number of rows.",
+            || json_schema!({"type": "integer", "minimum": 1, "maximum": LIMIT, "default": LIMIT_DEFAULT}),
+        );
+        match self.one("limit")? {
             None => Ok(LIMIT_DEFAULT),
             Some(limit @ 1..=LIMIT) => Ok(limit),
             Some(_) => Err(RequestError::parameter("limit", format!("must be from 1 to {LIMIT}"))),
@@ -60,13 +112,18 @@ impl Parameters {
     }
 
     /// A parameter that is `1` for on and `0` for off; off by default.
-    pub(super) fn flag(&mut self, name: &'static str) -> Result<bool, RequestError> {
-        Ok(self.either(name)?.unwrap_or(false))
+    pub(super) fn flag(&mut self, name: &'static str, description: &str) -> Result<bool, RequestError> {
+        Ok(self.either(name, description)?.unwrap_or(false))
     }
 
     /// A parameter that selects one kind with `1`, the other with `0`, and both if it is not given.
-    pub(super) fn either(&mut self, name: &'static str) -> Result<Option<bool>, RequestError> {
-        match self.take::<String>(name)?.as_deref() {
+    pub(super) fn either(
+        &mut self,
+        name: &'static str,
+        description: &str,
+    ) -> Result<Option<bool>, RequestError> {
+        self.describe(name, description, || json_schema!({"type": "integer", "enum": [0, 1]}));
+        match self.one::<String>(name)?.as_deref() {
             None => Ok(None),
             Some("0") => Ok(Some(false)),
             Some("1") => Ok(Some(true)),
@@ -78,20 +135,48 @@ impl Parameters {
     pub(super) fn word<T>(
         &mut self,
         name: &'static str,
+        description: &str,
         read: impl FnOnce(&str) -> Option<T>,
         words: &[&str],
     ) -> Result<Option<T>, RequestError> {
-        let Some(text) = self.take::<String>(name)? else { return Ok(None) };
+        self.describe(name, description, || json_schema!({"type": "string", "enum": words}));
+        let Some(text) = self.one::<String>(name)? else { return Ok(None) };
         read(&text).map(Some).ok_or_else(|| no_such_word(name, &text, words))
+    }
+
+    /// A parameter with a list of different values from a fixed set, separated by commas.
+    pub(super) fn words<T: PartialEq>(
+        &mut self,
+        name: &'static str,
+        description: &str,
+        read: impl Fn(&str) -> Option<T>,
+        words: &[&str],
+    ) -> Result<Vec<T>, RequestError> {
+        self.describe(name, description, || {
+            let items = json_schema!({"type": "string", "enum": words});
+            json_schema!({"type": "array", "items": items, "uniqueItems": true})
+        });
+        let given = self.one::<String>(name)?.filter(|text| !text.is_empty());
+        let Some(text) = given else { return Ok(Vec::new()) };
+        let mut list = Vec::new();
+        for word in text.split(',').map(str::trim) {
+            let value = read(word).ok_or_else(|| no_such_word(name, word, words))?;
+            if list.contains(&value) {
+                return Err(RequestError::parameter(name, format!("{word} is given more than once")));
+            }
+            list.push(value);
+        }
+        Ok(list)
     }
 
     /// A filter from `event`, `status`, `message` and `phone`, each of which may be repeated; `None` if none is given.
     pub(super) fn filter(&mut self) -> Result<Option<Filter>, RequestError> {
         let settings = FilterSettings {
-            events: self.all("event"),
-            statuses: self.all("status"),
-            messages: self.all("message"),
-            phones: self.all("phone"),
+            events: self.all("event", "Event names, with the wildcards `*` and `?`."),
+            statuses: self.all("status", "Statuses, ignoring case."),
+            messages: self.all("message", "BIK's ids of messages."),
+            phones: self
+                .all("phone", "Phone numbers, compared by their digits, or other complete addresses."),
             ..FilterSettings::default()
         };
         if settings == FilterSettings::default() {
@@ -101,24 +186,40 @@ impl Parameters {
         filter.map(Some).map_err(|error| RequestError::parameter("event", error.to_string()))
     }
 
-    /// The parameters `since`, `until`, and those of [`Parameters::filter`].
+    /// The parameters `since`, `until`, and those of [`UrlQuery::filter`].
     pub(super) fn selection(&mut self) -> Result<EventSelection, RequestError> {
-        let (since, until) = (self.take("since")?, self.take("until")?);
+        let (since, until) = (self.since()?, self.until()?);
         Ok(EventSelection { since, until, filter: self.filter()?.unwrap_or_default() })
     }
 
     /// All values of a parameter, or `None` if it is not given.
-    fn all(&mut self, name: &str) -> Option<Vec<String>> {
+    fn all(&mut self, name: &'static str, description: &str) -> Option<Vec<String>> {
+        self.describe(name, description, || json_schema!({"type": "array", "items": {"type": "string"}}));
         let values: Vec<String> =
-            self.0.extract_if(.., |(given, _)| given == name).map(|(_, text)| text).collect();
+            self.given.extract_if(.., |(given, _)| given == name).map(|(_, text)| text).collect();
         (!values.is_empty()).then_some(values)
     }
 
-    /// Returns an error if a parameter was not taken.
-    pub(super) fn end(self) -> Result<(), RequestError> {
-        match self.0.into_iter().next() {
-            None => Ok(()),
-            Some((name, _)) => Err(RequestError::parameter(name, "is not a parameter of this path")),
+    fn one<T: FromStr<Err: Display>>(&mut self, name: &'static str) -> Result<Option<T>, RequestError> {
+        let Some(at) = self.given.iter().position(|(given, _)| given == name) else { return Ok(None) };
+        let (_, text) = self.given.swap_remove(at);
+        if self.given.iter().any(|(given, _)| given == name) {
+            return Err(RequestError::parameter(name, "given more than once"));
+        }
+        text.parse().map(Some).map_err(|error: T::Err| RequestError::parameter(name, error.to_string()))
+    }
+
+    fn describe(&mut self, name: &str, description: &str, schema: impl FnOnce() -> Schema) {
+        if let Some(descriptions) = &mut self.descriptions {
+            let schema = schema();
+            // An array is a repeated parameter, except one of `words`.
+            let commas = schema.get("uniqueItems").is_some();
+            let mut parameter =
+                json!({"name": name, "in": "query", "description": description, "schema": schema});
+            if commas {
+                parameter["explode"] = false.into();
+            }
+            descriptions.push(parameter);
         }
     }
 }
@@ -134,20 +235,25 @@ pub(super) fn no_such_word(name: &'static str, text: &str, words: &[&str]) -> Re
 }
 
 /// The variable segment of the path.
-pub(super) struct Segment(pub String);
+pub(super) struct Segment<T>(pub T);
 
-impl<S: Sync> FromRequestParts<S> for Segment {
+impl<T: FromStr, S: Sync> FromRequestParts<S> for Segment<T> {
     type Rejection = RequestError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, RequestError> {
-        let read = Path::from_request_parts(parts, &state).await;
-        read.map(|Path(text)| Self(text))
-            .map_err(|_invalid| RequestError::parameter("the path", "is not UTF-8"))
+        let variables = RawPathParams::from_request_parts(parts, &state)
+            .await
+            .map_err(|_invalid| RequestError::parameter("the path", "is not UTF-8"))?;
+        let (name, text) = variables.iter().next().ok_or(RequestError::Internal)?;
+        parse_number(name.to_owned(), text).map(Self)
     }
 }
 
-/// Parses a path segment as a number.
-pub(super) fn parse_number<T: FromStr>(name: &'static str, text: &str) -> Result<T, RequestError> {
+/// Parses a path segment as a number. A text is never wrong.
+pub(super) fn parse_number<T: FromStr>(
+    name: impl Into<Cow<'static, str>>,
+    text: &str,
+) -> Result<T, RequestError> {
     text.parse().map_err(|_invalid| RequestError::parameter(name, "is not a number"))
 }
 

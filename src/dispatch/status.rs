@@ -13,22 +13,23 @@ use crate::{clock::Timestamp, event::Class, journal::LaneId, metrics::Labels};
 /// A longer error is cut to this length, in characters.
 const ERROR_CHARS: usize = 500;
 
-/// The status of a lane, for the API and the command line.
-#[derive(Clone, Debug, Default, Serialize)]
+/// The status of a lane of a handler.
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Lane")]
 pub struct LaneStatus {
     pub handler: Arc<str>,
     pub kind: &'static str,
     /// Where events go, without secrets.
     #[serde(skip)]
     pub destination: Arc<str>,
-    /// The lane of the handler: `incoming` or `other`.
+    #[schemars(with = "Class")]
     pub lane: &'static str,
-    /// Every event up to this seq is delivered, not wanted, set aside or dead.
+    /// Every event up to this seq is delivered, filtered out, set aside or a dead letter.
     pub cursor: u64,
     /// Number of seqs between the cursor and the tip.
     pub lag: u64,
-    /// When the oldest waiting event was received or set aside; `None` if none waits.
+    /// When the oldest waiting event was received or set aside; null if none waits.
     pub oldest_at: Option<Timestamp>,
     /// How long the oldest event has waited, in seconds, at the time of the request; 0 if none waits.
     pub lag_seconds: u64,
@@ -39,22 +40,23 @@ pub struct LaneStatus {
     pub passed: u64,
     /// Number of events delivered since the start of the process.
     pub delivered: u64,
-    /// When the last event was delivered; `None` if none was.
+    /// When the last event was delivered; null if none was.
     pub delivered_at: Option<Timestamp>,
     pub state: LaneCondition,
     /// Number of failed deliveries or probes in a row.
     pub failures: u32,
-    /// When deliveries began to fail; `None` while the destination is well.
+    /// When deliveries began to fail; null while the destination is well.
     pub unwell_since: Option<Timestamp>,
-    /// When the lane tries again; `None` unless it waits for a retry.
+    /// When the lane tries again; null unless it waits for a retry.
     pub next_try: Option<Timestamp>,
-    /// The reason for the wait, as text; `None` if the lane does not wait.
+    /// Why the lane waits, as text; null if it does not wait.
     pub waits_for: Option<String>,
-    /// The class of the failures that no success has followed, such as `status 422`. An operator may believe them.
+    /// The class of the failures that no success has followed, such as `status 422`. An operator can
+    /// accept them with `believe`.
     pub refused: Option<String>,
     pub last_failure: Option<String>,
     pub last_failure_at: Option<Timestamp>,
-    /// Why the handler could not be opened; `None` once the destination has answered.
+    /// Why the handler could not be opened; null once its destination has answered. Opening is retried.
     pub open_error: Option<String>,
 }
 

@@ -1,26 +1,29 @@
 //! The bodies of requests that change dead letters or quarantine entries.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::admin::{
     decision::dead::{DeadFilter, DeadSelection},
-    params::LIMIT,
     selection::{EventSelection, FilterSelection},
-    wire::RowsRequest,
+    wire::{LIMIT, RowsRequest},
 };
 
-/// The rows that a changing request selects: `{"ids":[…]}`.
-#[derive(Deserialize)]
+/// The quarantine entries that a request changes.
+#[derive(Deserialize, JsonSchema)]
 #[serde(try_from = "RowsRequest<FilterSelection>")]
+#[schemars(!try_from, rename = "Ids", deny_unknown_fields, extend("example" = {"ids": [1]}))]
 pub(super) struct IdList {
-    /// From 1 to [`LIMIT`] ids.
+    /// The ids of the quarantine entries.
+    #[schemars(length(min = 1, max = LIMIT))]
     pub(super) ids: Vec<i64>,
 }
 
-/// A request to change dead letters: `{"ids":[…]}`, or `{"handler":"x","all":true}`, optionally with `since`, `until`
-/// and `filter`. Either form may have `"dryRun":true`.
-#[derive(Deserialize)]
+/// The dead letters that a request changes: `{"ids":[…]}`, or `{"handler":"x","all":true}`, optionally with `since`,
+/// `until` and `filter`. Either form may have `"dryRun":true`.
+#[derive(Deserialize, JsonSchema)]
 #[serde(try_from = "RowsRequest<FilterSelection>")]
+#[schemars(!try_from, rename = "DeadWish", with = "RowsRequest<FilterSelection>")]
 pub(super) struct DeadChangeRequest {
     pub(super) selection: DeadSelection,
     /// Only count the dead letters; change nothing.

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use axum::{Json, extract::State, response::IntoResponse};
+use axum::{Json, extract::State};
 
-use super::{ApiResult, PAGE_BYTES, insight};
+use super::{ApiResult, PAGE_BYTES, PageQuery, insight};
 use crate::{
     admin::{
         AdminState,
         error::RequestError,
-        params::{Parameters, Segment, parse_number},
+        params::{Parameters, Segment, TakeParameters, UrlQuery},
         wire::{ContactList, ConversationPage, EntryRow, WaitingList},
     },
+    clock::Timestamp,
     insight::ask::{self, Conversation, ConversationEntry, ListPage},
     journal::Journal,
 };
@@ -19,44 +20,65 @@ use crate::{
 /// `GET contacts/waiting` looks this far back by default: customers who wrote earlier are not listed.
 const WAITING_MS: i64 = 24 * 60 * 60 * 1_000;
 
-/// `GET contacts?address=&before=&limit=`: the most recently active contact first.
-pub(super) async fn list(State(shared): State<Arc<AdminState>>, mut parameters: Parameters) -> ApiResult {
-    let address: Option<String> = parameters.take("address")?;
-    let before = parameters.take("before")?;
-    let limit = parameters.limit()?;
-    parameters.end()?;
+/// The parameters of `GET contacts`.
+pub(super) struct ContactQuery {
+    address: Option<String>,
+    page: PageQuery<i64>,
+}
+
+impl TakeParameters for ContactQuery {
+    fn take(query: &mut UrlQuery) -> Result<Self, RequestError> {
+        let address = query.take("address", "A complete phone number or other address.")?;
+        Ok(Self { address, page: PageQuery::take(query)? })
+    }
+}
+
+/// `GET contacts`: the most recently active contact first.
+pub(super) async fn list(
+    State(shared): State<Arc<AdminState>>,
+    Parameters(ContactQuery { address, page }): Parameters<ContactQuery>,
+) -> ApiResult<ContactList> {
+    let PageQuery { before, limit } = page;
     let insight = insight::of(&shared)?;
     let page = insight.ask(move |file| ask::contacts(file, address.as_deref(), before, limit));
     let ListPage { rows: contacts, next } = page.await?;
-    Ok(Json(ContactList { contacts, next }).into_response())
+    Ok(Json(ContactList { contacts, next }))
 }
 
-/// `GET contacts/waiting?since=&limit=`: the longest-waiting contact first.
-pub(super) async fn waiting(State(shared): State<Arc<AdminState>>, mut parameters: Parameters) -> ApiResult {
-    let since =
-        parameters.take("since")?.unwrap_or_else(|| shared.parts.journal.clock().now().plus_ms(-WAITING_MS));
-    let limit = parameters.limit()?;
-    parameters.end()?;
+/// The parameters of `GET contacts/waiting`.
+pub(super) struct WaitingQuery {
+    since: Option<Timestamp>,
+    limit: usize,
+}
+
+impl TakeParameters for WaitingQuery {
+    fn take(query: &mut UrlQuery) -> Result<Self, RequestError> {
+        Ok(Self { since: query.since()?, limit: query.limit()? })
+    }
+}
+
+/// `GET contacts/waiting`: the longest-waiting contact first.
+pub(super) async fn waiting(
+    State(shared): State<Arc<AdminState>>,
+    Parameters(WaitingQuery { since, limit }): Parameters<WaitingQuery>,
+) -> ApiResult<WaitingList> {
+    let since = since.unwrap_or_else(|| shared.parts.journal.clock().now().plus_ms(-WAITING_MS));
     let contacts = insight::of(&shared)?.ask(move |file| ask::waiting(file, since, limit)).await?;
-    Ok(Json(WaitingList { contacts }).into_response())
+    Ok(Json(WaitingList { contacts }))
 }
 
-/// `GET contacts/{id}?before=&limit=`: one conversation, newest entry first.
+/// `GET contacts/{id}`: one conversation, newest entry first.
 pub(super) async fn one(
     State(shared): State<Arc<AdminState>>,
-    Segment(id): Segment,
-    mut parameters: Parameters,
-) -> ApiResult {
-    let id = parse_number("id", &id)?;
-    let before = parameters.take("before")?;
-    let limit = parameters.limit()?;
-    parameters.end()?;
+    Segment(id): Segment<i64>,
+    Parameters(PageQuery { before, limit }): Parameters<PageQuery<u64>>,
+) -> ApiResult<ConversationPage> {
     let insight = insight::of(&shared)?;
     let failures = insight.failures().clone();
     let page = insight.ask(move |file| ask::conversation(file, id, before, limit, &failures));
     let conversation =
         page.await?.ok_or_else(|| RequestError::NotFound(format!("contact {id} in insight")))?;
-    Ok(Json(ConversationPage::of(conversation, &*shared.parts.journal).await?).into_response())
+    Ok(Json(ConversationPage::of(conversation, &*shared.parts.journal).await?))
 }
 
 impl ConversationPage {

@@ -2,38 +2,64 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::{
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use serde_json::{Value, json};
 
-use super::{ApiResult, json, octets};
+use super::{
+    answers::{JsonText, Octets},
+    operation::Answer,
+    schemas::Schemas,
+};
 use crate::{
     admin::{
         AdminState,
         error::RequestError,
         forward_feed::{self, ForwardPage, ForwardQuery},
-        params::{Parameters, Segment, parse_number},
+        params::{Parameters, Segment, TakeParameters, UrlQuery},
         selection::{EventSelection, before_all_since, last_before, read_filtered},
-        wire::{HandlerProgressRow, push_event},
+        wire::{EventList, EventWithLanes, HandlerProgressRow, push_event},
     },
     handler::Filter,
     journal::{EventPage, EventQuery, Journal},
 };
 
-/// `GET events?name=&source=&since=&until=&event=&status=&message=&phone=&before=&limit=&raw=`: `event` (with the
-/// wildcards `*` and `?`), `status`, `message` and `phone` may be repeated. With `after=SEQ` the list has the events
-/// with a higher seq, oldest first; `next` is then the `after` of the following page.
-pub(super) async fn list(State(shared): State<Arc<AdminState>>, mut parameters: Parameters) -> ApiResult {
-    let query = EventQuery {
-        name: parameters.take("name")?,
-        source: parameters.take("source")?,
-        since: parameters.take("since")?,
-        until: parameters.take("until")?,
-        before: parameters.take("before")?,
-        limit: parameters.limit()?,
-    };
-    let after = parameters.take("after")?;
-    let raw = parameters.flag("raw")?;
-    let filter = parameters.filter()?;
-    parameters.end()?;
+/// The parameters of `GET events`. With `after`, the list has the events with a higher seq, oldest first.
+pub(super) struct EventListQuery {
+    query: EventQuery,
+    after: Option<u64>,
+    raw: bool,
+    filter: Option<Filter>,
+}
+
+impl TakeParameters for EventListQuery {
+    fn take(query: &mut UrlQuery) -> Result<Self, RequestError> {
+        Ok(Self {
+            query: EventQuery {
+                name: query.take("name", "The complete event name.")?,
+                source: query.take("source", "The name of the source.")?,
+                since: query.since()?,
+                until: query.until()?,
+                before: query.before()?,
+                limit: query.limit()?,
+            },
+            after: query.take("after", AFTER)?,
+            raw: query.flag("raw", "1: include the stored bytes of each event as `raw`.")?,
+            filter: query.filter()?,
+        })
+    }
+}
+
+const AFTER: &str =
+    "Only events with a higher seq, oldest first; `next` is then the `after` of the following page.";
+
+/// `GET events`
+pub(super) async fn list(
+    State(shared): State<Arc<AdminState>>,
+    Parameters(EventListQuery { query, after, raw, filter }): Parameters<EventListQuery>,
+) -> Result<JsonText<EventList>, RequestError> {
     let journal = &*shared.parts.journal;
     let page = match (after, filter) {
         (Some(after), filter) => oldest_first(journal, query, after, filter.unwrap_or_default()).await?,
@@ -49,7 +75,7 @@ pub(super) async fn list(State(shared): State<Arc<AdminState>>, mut parameters: 
     }
     // The rows are JSON already, and are not parsed again.
     let next = page.next.map_or_else(|| "null".to_owned(), |next| next.to_string());
-    Ok(json(format!("{{\"events\":[{rows}],\"next\":{next}}}")))
+    Ok(JsonText::new(format!("{{\"events\":[{rows}],\"next\":{next}}}")))
 }
 
 async fn oldest_first(
@@ -75,19 +101,49 @@ async fn oldest_first(
     Ok(page.page())
 }
 
-/// `GET events/{seq}?raw=`: the event with its `lanes`; with `raw`, only its bytes.
+/// The parameter of `GET events/{seq}`.
+pub(super) struct RawFlag(bool);
+
+impl TakeParameters for RawFlag {
+    fn take(query: &mut UrlQuery) -> Result<Self, RequestError> {
+        query.flag("raw", "1: return only the stored bytes of the event.").map(Self)
+    }
+}
+
+/// The answer to `GET events/{seq}`: the event, or its bytes.
+pub(super) enum OneEvent {
+    Json(JsonText<EventWithLanes>),
+    Raw(Octets),
+}
+
+impl IntoResponse for OneEvent {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Json(event) => event.into_response(),
+            Self::Raw(bytes) => bytes.into_response(),
+        }
+    }
+}
+
+impl Answer for OneEvent {
+    fn describe(schemas: &mut Schemas) -> Value {
+        let mut answer = schemas.json_answer::<EventWithLanes>();
+        answer["description"] = "The event with its lanes; with `raw=1`, its stored bytes.".into();
+        answer["content"][Octets::MEDIA_TYPE] = json!({});
+        answer
+    }
+}
+
+/// `GET events/{seq}`: the event with its `lanes`; with `raw`, only its bytes.
 pub(super) async fn one(
     State(shared): State<Arc<AdminState>>,
-    Segment(seq): Segment,
-    mut parameters: Parameters,
-) -> ApiResult {
-    let seq = parse_number("seq", &seq)?;
-    let raw = parameters.flag("raw")?;
-    parameters.end()?;
+    Segment(seq): Segment<u64>,
+    Parameters(RawFlag(raw)): Parameters<RawFlag>,
+) -> Result<OneEvent, RequestError> {
     let event =
         shared.parts.journal.get(seq).await?.ok_or_else(|| RequestError::NotFound(format!("event {seq}")))?;
     if raw {
-        return Ok(octets(event.element.raw().as_bytes().to_vec()));
+        return Ok(OneEvent::Raw(Octets(event.element.raw().as_bytes().to_vec())));
     }
     let progress = shared.handler_progress(&event).await?;
     let lanes: Vec<HandlerProgressRow> = progress.into_iter().map(HandlerProgressRow::from).collect();
@@ -96,5 +152,5 @@ pub(super) async fn one(
     line.push_str(",\"lanes\":");
     line.push_str(&serde_json::to_string(&lanes).map_err(|_never| RequestError::Internal)?);
     line.push('}');
-    Ok(json(line))
+    Ok(OneEvent::Json(JsonText::new(line)))
 }

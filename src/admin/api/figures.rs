@@ -2,21 +2,20 @@
 
 use std::sync::Arc;
 
-use axum::{Json, extract::State, response::IntoResponse};
-use serde::Serialize;
+use axum::{Json, extract::State};
 
 use super::{ApiResult, insight};
 use crate::{
     admin::{
         AdminState,
         error::RequestError,
-        params::{Parameters, no_such_word},
+        params::{Parameters, TakeParameters, UrlQuery},
         wire::{ArrivalList, FigureList, SourceList, SourceReport},
     },
     clock::Timestamp,
     insight::{
         HOUR_MS,
-        ask::{self, Dimension, FailureRow, FigureQuery, SourceRow},
+        ask::{self, Dimension, FailureRow, FigureQuery, FunnelRow, SourceRow},
     },
 };
 
@@ -25,107 +24,152 @@ const SINCE_MS: i64 = 7 * 24 * 60 * 60 * 1_000;
 /// The maximum number of rows in an answer.
 const ROWS: usize = 20_000;
 /// The dimensions that a query can filter by.
-const ONLY: [Dimension; 6] = [
-    Dimension::Category,
-    Dimension::Owner,
-    Dimension::OwnerId,
-    Dimension::Source,
-    Dimension::Store,
-    Dimension::Channel,
+const ONLY: [(Dimension, &str); 6] = [
+    (Dimension::Category, "Only messages with this category."),
+    (Dimension::Owner, "Only messages with this owner."),
+    (Dimension::OwnerId, "Only messages with this owner id."),
+    (Dimension::Source, "Only messages from this source."),
+    (Dimension::Store, "Only messages of this store."),
+    (Dimension::Channel, "Only messages on this channel."),
 ];
 
-/// `GET funnel?since=&until=&by=&category=&owner=&ownerId=&source=&store=&channel=&tests=`: `by` is a comma-separated
-/// list of [`Dimension::ALL`].
-pub(super) async fn funnel(State(shared): State<Arc<AdminState>>, mut parameters: Parameters) -> ApiResult {
-    let request = FigureRequest::take(&shared, &mut parameters)?;
-    parameters.end()?;
-    let query = request.query.clone();
+/// `GET funnel`
+pub(super) async fn funnel(
+    State(shared): State<Arc<AdminState>>,
+    Parameters(request): Parameters<FigureRequest>,
+) -> ApiResult<FigureList<FunnelRow>> {
+    let span = request.span.of(&shared);
+    let query = request.query(span);
     let rows = insight::of(&shared)?.ask(move |file| ask::funnel(file, &query)).await?;
-    request.answer(rows)
+    request.answer(span, rows)
 }
 
-/// `GET failures`: same parameters as `funnel`.
-pub(super) async fn failures(State(shared): State<Arc<AdminState>>, mut parameters: Parameters) -> ApiResult {
-    let request = FigureRequest::take(&shared, &mut parameters)?;
-    parameters.end()?;
-    let query = request.query.clone();
+/// `GET failures`
+pub(super) async fn failures(
+    State(shared): State<Arc<AdminState>>,
+    Parameters(request): Parameters<FigureRequest>,
+) -> ApiResult<FigureList<FailureRow>> {
+    let span = request.span.of(&shared);
+    let query = request.query(span);
     let insight = insight::of(&shared)?;
     let classes = insight.failures().clone();
-    let rows: Vec<FailureRow> = insight.ask(move |file| ask::failures(file, &query, &classes)).await?;
-    request.answer(rows)
+    let rows = insight.ask(move |file| ask::failures(file, &query, &classes)).await?;
+    request.answer(span, rows)
 }
 
 /// The parameters of a query for figures.
-struct FigureRequest {
-    span: Span,
-    query: FigureQuery,
+pub(super) struct FigureRequest {
+    span: SpanRequest,
+    by: Vec<Dimension>,
+    only: Vec<(Dimension, String)>,
+    tests: bool,
 }
 
-impl FigureRequest {
-    fn take(shared: &AdminState, parameters: &mut Parameters) -> Result<Self, RequestError> {
-        let span = Span::take(shared, parameters)?;
-        let by = match parameters.take::<String>("by")? {
-            Some(names) if !names.is_empty() => dimensions(&names)?,
-            _ => Vec::new(),
-        };
+impl TakeParameters for FigureRequest {
+    fn take(query: &mut UrlQuery) -> Result<Self, RequestError> {
+        let span = SpanRequest::take(query)?;
+        let names = Dimension::ALL.map(Dimension::as_str);
+        let by =
+            query.words("by", "Group by these dimensions, in this order.", Dimension::from_name, &names)?;
         let mut only = Vec::new();
-        for dimension in ONLY {
-            if let Some(value) = parameters.take(dimension.as_str())? {
+        for (dimension, description) in ONLY {
+            if let Some(value) = query.take(dimension.as_str(), description)? {
                 only.push((dimension, value));
             }
         }
-        let tests = parameters.flag("tests")?;
-        let query =
-            FigureQuery { since: Some(span.since), until: Some(span.last_hour_too()), only, by, tests };
-        Ok(Self { span, query })
-    }
-
-    fn answer<T: Serialize>(self, rows: Vec<T>) -> ApiResult {
-        bounded(&rows, "by")?;
-        let Span { since, until } = self.span;
-        let by = self.query.by.into_iter().map(|by| by.as_str().to_owned()).collect();
-        Ok(Json(FigureList { since, until, by, rows }).into_response())
+        Ok(Self { span, by, only, tests: query.flag("tests", "1: include test broadcasts.")? })
     }
 }
 
-/// Parses a comma-separated list of dimension names.
-fn dimensions(names: &str) -> Result<Vec<Dimension>, RequestError> {
-    let mut by = Vec::new();
-    for name in names.split(',').map(str::trim) {
-        let dimension = Dimension::from_name(name)
-            .ok_or_else(|| no_such_word("by", name, &Dimension::ALL.map(Dimension::as_str)))?;
-        if by.contains(&dimension) {
-            return Err(RequestError::parameter("by", format!("{name} is given more than once")));
+impl FigureRequest {
+    fn query(&self, span: Span) -> FigureQuery {
+        FigureQuery {
+            since: Some(span.since),
+            until: Some(span.last_hour_too()),
+            only: self.only.clone(),
+            by: self.by.clone(),
+            tests: self.tests,
         }
-        by.push(dimension);
     }
-    Ok(by)
+
+    fn answer<R>(self, Span { since, until }: Span, rows: Vec<R>) -> ApiResult<FigureList<R>> {
+        bounded(&rows, "by")?;
+        let by = self.by.into_iter().map(|by| by.as_str().to_owned()).collect();
+        Ok(Json(FigureList { since, until, by, rows }))
+    }
 }
 
-/// `GET arrivals?since=&until=&by=`: grouped by `hour` (the default) or by `day`.
-pub(super) async fn arrivals(State(shared): State<Arc<AdminState>>, mut parameters: Parameters) -> ApiResult {
-    let span = Span::take(&shared, &mut parameters)?;
-    let by_day = |name: &str| match name {
-        "hour" => Some(false),
-        "day" => Some(true),
-        _ => None,
-    };
-    let by_day = parameters.word("by", by_day, &["hour", "day"])?.unwrap_or(false);
-    parameters.end()?;
+/// The parameters of `GET arrivals`.
+pub(super) struct ArrivalQuery {
+    span: SpanRequest,
+    by_day: bool,
+}
+
+impl TakeParameters for ArrivalQuery {
+    fn take(query: &mut UrlQuery) -> Result<Self, RequestError> {
+        let span = SpanRequest::take(query)?;
+        let by_day = |name: &str| match name {
+            "hour" => Some(false),
+            "day" => Some(true),
+            _ => None,
+        };
+        let by_day =
+            query.word("by", "Group by hour (the default) or by day (UTC).", by_day, &["hour", "day"])?;
+        Ok(Self { span, by_day: by_day.unwrap_or(false) })
+    }
+}
+
+/// `GET arrivals`
+pub(super) async fn arrivals(
+    State(shared): State<Arc<AdminState>>,
+    Parameters(ArrivalQuery { span, by_day }): Parameters<ArrivalQuery>,
+) -> ApiResult<ArrivalList> {
+    let span = span.of(&shared);
     let rows =
         insight::of(&shared)?.ask(move |file| ask::arrivals(file, span.since, span.until, by_day)).await?;
     bounded(&rows, "since")?;
-    Ok(Json(ArrivalList { rows }).into_response())
+    Ok(Json(ArrivalList { rows }))
 }
 
-/// `GET sources?since=`: what each source sent since then.
-pub(super) async fn sources(State(shared): State<Arc<AdminState>>, mut parameters: Parameters) -> ApiResult {
+/// The parameter of `GET sources`.
+pub(super) struct SourceQuery {
+    since: Option<Timestamp>,
+}
+
+impl TakeParameters for SourceQuery {
+    fn take(query: &mut UrlQuery) -> Result<Self, RequestError> {
+        Ok(Self { since: query.since()? })
+    }
+}
+
+/// `GET sources`: what each source sent since then.
+pub(super) async fn sources(
+    State(shared): State<Arc<AdminState>>,
+    Parameters(SourceQuery { since }): Parameters<SourceQuery>,
+) -> ApiResult<SourceList<SourceReport>> {
     let now = shared.parts.journal.clock().now();
-    let since = parameters.take("since")?.unwrap_or_else(|| now.plus_ms(-SINCE_MS));
-    parameters.end()?;
+    let since = since.unwrap_or_else(|| now.plus_ms(-SINCE_MS));
     let rows = insight::of(&shared)?.ask(move |file| ask::sources(file, since)).await?;
     let row = |row: SourceRow| SourceReport { silent_seconds: now.ms_since(row.last_at).max(0) / 1_000, row };
-    Ok(Json(SourceList { sources: rows.into_iter().map(row).collect() }).into_response())
+    Ok(Json(SourceList { sources: rows.into_iter().map(row).collect() }))
+}
+
+/// The period of a query, as far as it is given.
+#[derive(Clone, Copy)]
+struct SpanRequest {
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+}
+
+impl SpanRequest {
+    fn take(query: &mut UrlQuery) -> Result<Self, RequestError> {
+        Ok(Self { until: query.until()?, since: query.since()? })
+    }
+
+    fn of(self, shared: &AdminState) -> Span {
+        let until = self.until.unwrap_or_else(|| shared.parts.journal.clock().now());
+        Span { since: self.since.unwrap_or_else(|| until.plus_ms(-SINCE_MS)), until }
+    }
 }
 
 /// The period of a query.
@@ -136,12 +180,6 @@ struct Span {
 }
 
 impl Span {
-    fn take(shared: &AdminState, parameters: &mut Parameters) -> Result<Self, RequestError> {
-        let until = parameters.take("until")?.unwrap_or_else(|| shared.parts.journal.clock().now());
-        let since = parameters.take("since")?.unwrap_or_else(|| until.plus_ms(-SINCE_MS));
-        Ok(Self { since, until })
-    }
-
     /// The end of the period, moved so that an hour which has only begun counts too.
     fn last_hour_too(self) -> Timestamp {
         self.until.plus_ms(HOUR_MS - 1)

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use axum::{Json, extract::State, response::IntoResponse};
+use axum::{Json, extract::State};
 
 use super::ApiResult;
 use crate::{
@@ -12,8 +12,8 @@ use crate::{
         params::{JsonBody, Parameters, Segment},
         selection::before_all_since,
         wire::{
-            Before, EmptyBody, HandlerList, HandlerReport, PauseRequest, PauseRow, Paused, RenameRequest,
-            Renamed, Resumed, RetriedHandler, SkipRequest, Skipped,
+            Before, Believed, EmptyBody, HandlerList, HandlerReport, PauseRequest, PauseRow, Paused,
+            RenameRequest, Renamed, Resumed, RetriedHandler, SkipRequest, Skipped,
         },
     },
     dispatch::{LaneCondition, LaneStatus},
@@ -21,8 +21,10 @@ use crate::{
 };
 
 /// `GET handlers`
-pub(super) async fn list(State(shared): State<Arc<AdminState>>, parameters: Parameters) -> ApiResult {
-    parameters.end()?;
+pub(super) async fn list(
+    State(shared): State<Arc<AdminState>>,
+    _: Parameters<()>,
+) -> ApiResult<HandlerList<HandlerReport>> {
     let dead: HashMap<Arc<str>, u64> = shared.parts.journal.figures().await?.dead.into_iter().collect();
     let paused = Arc::clone(&shared.parts.journal.paused().borrow());
     let mut rows: Vec<HandlerReport> = Vec::new();
@@ -48,7 +50,7 @@ pub(super) async fn list(State(shared): State<Arc<AdminState>>, parameters: Para
         dead: dead.get(&place.handler).copied().unwrap_or_default(),
         lanes: place.lanes.iter().map(|lane| not_configured(&place.handler, lane)).collect(),
     }));
-    Ok(Json(HandlerList { handlers: rows }).into_response())
+    Ok(Json(HandlerList { handlers: rows }))
 }
 
 /// A lane of a handler that is no longer in the configuration.
@@ -65,63 +67,63 @@ fn not_configured(handler: &Arc<str>, lane: &LanePlace) -> LaneStatus {
 /// `POST handlers/{name}/pause`: starts no more deliveries until the handler is resumed, also after a restart.
 pub(super) async fn pause(
     State(shared): State<Arc<AdminState>>,
-    Segment(handler): Segment,
+    Segment(handler): Segment<String>,
     JsonBody(PauseRequest { reason }): JsonBody<PauseRequest>,
-) -> ApiResult {
+) -> ApiResult<Paused> {
     let handler = running_handler(&shared, &handler)?;
     let paused = handlers::pause(&shared, &handler, reason.as_deref()).await?;
     let paused = paused.as_ref().map(PauseRow::from);
-    Ok(Json(Paused { handler, paused }).into_response())
+    Ok(Json(Paused { handler, paused }))
 }
 
 /// `POST handlers/{name}/resume`: continues at the handler's cursors.
 pub(super) async fn resume(
     State(shared): State<Arc<AdminState>>,
-    Segment(handler): Segment,
+    Segment(handler): Segment<String>,
     JsonBody(EmptyBody {}): JsonBody<EmptyBody>,
-) -> ApiResult {
+) -> ApiResult<Resumed> {
     let handler = running_handler(&shared, &handler)?;
     let resumed = handlers::resume(&shared, &handler).await?;
-    Ok(Json(Resumed { handler, resumed }).into_response())
+    Ok(Json(Resumed { handler, resumed }))
 }
 
 /// `POST handlers/{name}/rename`: moves the handler's state in the journal to another name.
 pub(super) async fn rename(
     State(shared): State<Arc<AdminState>>,
-    Segment(handler): Segment,
+    Segment(handler): Segment<String>,
     JsonBody(RenameRequest { to }): JsonBody<RenameRequest>,
-) -> ApiResult {
+) -> ApiResult<Renamed> {
     handlers::rename(&shared, &handler, &to).await?;
-    Ok(Json(Renamed { handler, to }).into_response())
+    Ok(Json(Renamed { handler, to }))
 }
 
 /// `POST handlers/{name}/retry`: retries now everything that waits for a retry.
 pub(super) async fn retry(
     State(shared): State<Arc<AdminState>>,
-    Segment(handler): Segment,
+    Segment(handler): Segment<String>,
     JsonBody(EmptyBody {}): JsonBody<EmptyBody>,
-) -> ApiResult {
+) -> ApiResult<RetriedHandler> {
     let handler = running_handler(&shared, &handler)?;
     handlers::retry(&shared, &handler).await;
-    Ok(Json(RetriedHandler { handler }).into_response())
+    Ok(Json(RetriedHandler { handler }))
 }
 
 /// `POST handlers/{name}/believe`: the events that the destination refuses now become dead letters.
 pub(super) async fn believe(
     State(shared): State<Arc<AdminState>>,
-    Segment(handler): Segment,
+    Segment(handler): Segment<String>,
     JsonBody(EmptyBody {}): JsonBody<EmptyBody>,
-) -> ApiResult {
+) -> ApiResult<Believed> {
     let handler = running_handler(&shared, &handler)?;
-    Ok(Json(handlers::believe(&shared, &handler).await).into_response())
+    Ok(Json(handlers::believe(&shared, &handler).await))
 }
 
 /// `POST handlers/{name}/skip`: skips all events before a seq or a time. The decision is logged.
 pub(super) async fn skip(
     State(shared): State<Arc<AdminState>>,
-    Segment(handler): Segment,
+    Segment(handler): Segment<String>,
     JsonBody(SkipRequest { before }): JsonBody<SkipRequest>,
-) -> ApiResult {
+) -> ApiResult<Skipped> {
     let journal = &shared.parts.journal;
     // Events that are not yet received cannot be skipped.
     let end = journal.tip().borrow().saturating_add(1);
@@ -130,5 +132,5 @@ pub(super) async fn skip(
         Before::Time(time) => (before_all_since(&**journal, time).await? + 1).min(end),
     };
     let lanes = handlers::skip(&shared, &handler, before).await?;
-    Ok(Json(Skipped { handler, before, lanes }).into_response())
+    Ok(Json(Skipped { handler, before, lanes }))
 }

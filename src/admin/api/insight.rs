@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{Json, extract::State, response::IntoResponse};
+use axum::{Json, extract::State};
 
 use super::ApiResult;
 use crate::{
@@ -21,8 +21,10 @@ pub(super) fn of(shared: &AdminState) -> Result<&Insight, RequestError> {
 }
 
 /// `GET insight`
-pub(super) async fn progress(State(shared): State<Arc<AdminState>>, parameters: Parameters) -> ApiResult {
-    parameters.end()?;
+pub(super) async fn progress(
+    State(shared): State<Arc<AdminState>>,
+    _: Parameters<()>,
+) -> ApiResult<InsightProgress> {
     row(&shared)
 }
 
@@ -30,15 +32,15 @@ pub(super) async fn progress(State(shared): State<Arc<AdminState>>, parameters: 
 pub(super) async fn rebuild(
     State(shared): State<Arc<AdminState>>,
     JsonBody(EmptyBody {}): JsonBody<EmptyBody>,
-) -> ApiResult {
+) -> ApiResult<InsightProgress> {
     of(&shared)?.rebuild(&*shared.parts.journal).await?;
     tracing::warn!(user = shared.user(), "insight rebuild started by an operator");
     row(&shared)
 }
 
-fn row(shared: &AdminState) -> ApiResult {
+fn row(shared: &AdminState) -> ApiResult<InsightProgress> {
     let LedgerProgress { cursor, rebuilding_to } = *of(shared)?.progress().borrow();
     let tip = *shared.parts.journal.tip().borrow();
     let lag = tip.saturating_sub(cursor);
-    Ok(Json(InsightProgress { enabled: true, cursor, tip, lag, rebuilding_to }).into_response())
+    Ok(Json(InsightProgress { enabled: true, cursor, tip, lag, rebuilding_to }))
 }

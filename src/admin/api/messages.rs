@@ -2,55 +2,59 @@
 
 use std::sync::Arc;
 
-use axum::{Json, extract::State, response::IntoResponse};
+use axum::{Json, extract::State};
 
 use super::{ApiResult, insight};
 use crate::{
     admin::{
         AdminState,
         error::RequestError,
-        params::{Parameters, Segment},
+        params::{Parameters, Segment, TakeParameters, UrlQuery},
         wire::{MessageList, TimelineList},
     },
     insight::{
         MessageState,
-        ask::{self, ListPage, SearchQuery},
+        ask::{self, ListPage, SearchQuery, Timeline},
     },
 };
 
-/// `GET messages?phone=&message=&customer=&state=&reason=&incoming=&since=&until=&before=&limit=`
-pub(super) async fn list(State(shared): State<Arc<AdminState>>, mut parameters: Parameters) -> ApiResult {
-    let query = SearchQuery {
-        phone: parameters.take("phone")?,
-        message: parameters.take("message")?,
-        customer: parameters.take("customer")?,
-        state: parameters.word(
-            "state",
-            MessageState::from_name,
-            &MessageState::ALL.map(MessageState::as_str),
-        )?,
-        reason: parameters.take("reason")?,
-        incoming: parameters.either("incoming")?,
-        since: parameters.take("since")?,
-        until: parameters.take("until")?,
-        before: parameters.take("before")?,
-        limit: parameters.limit()?,
-    };
-    parameters.end()?;
+impl TakeParameters for SearchQuery {
+    fn take(query: &mut UrlQuery) -> Result<Self, RequestError> {
+        let states = MessageState::ALL.map(MessageState::as_str);
+        Ok(Self {
+            phone: query.take("phone", "A complete phone number or other address.")?,
+            message: query.take("message", "BIK's id of the message.")?,
+            customer: query.take("customer", "BIK's id of the customer.")?,
+            state: query.word("state", "The state of the message.", MessageState::from_name, &states)?,
+            reason: query.take("reason", "Text that BIK's failure reason contains, ignoring case.")?,
+            incoming: query
+                .either("incoming", "1: only messages from customers; 0: only messages to customers.")?,
+            since: query.since()?,
+            until: query.until()?,
+            before: query.before()?,
+            limit: query.limit()?,
+        })
+    }
+}
+
+/// `GET messages`
+pub(super) async fn list(
+    State(shared): State<Arc<AdminState>>,
+    Parameters(query): Parameters<SearchQuery>,
+) -> ApiResult<MessageList> {
     let insight = insight::of(&shared)?;
     let failures = insight.failures().clone();
     let ListPage { rows: messages, next } =
         insight.ask(move |file| ask::search(file, &query, &failures)).await?;
-    Ok(Json(MessageList { messages, next }).into_response())
+    Ok(Json(MessageList { messages, next }))
 }
 
 /// `GET messages/{messageId}`: one entry for each source that has a message with this id.
 pub(super) async fn one(
     State(shared): State<Arc<AdminState>>,
-    Segment(message): Segment,
-    parameters: Parameters,
-) -> ApiResult {
-    parameters.end()?;
+    Segment(message): Segment<String>,
+    _: Parameters<()>,
+) -> ApiResult<TimelineList<Timeline>> {
     let insight = insight::of(&shared)?;
     let failures = insight.failures().clone();
     let id = message.clone();
@@ -58,5 +62,5 @@ pub(super) async fn one(
     if messages.is_empty() {
         return Err(RequestError::NotFound(format!("message {message:?} in insight")));
     }
-    Ok(Json(TimelineList { messages }).into_response())
+    Ok(Json(TimelineList { messages }))
 }

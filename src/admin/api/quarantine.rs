@@ -2,61 +2,60 @@
 
 use std::sync::Arc;
 
-use axum::{Json, extract::State, response::IntoResponse};
+use axum::{Json, extract::State};
 
-use super::{ApiResult, BoundedPage, changes::IdList, octets};
+use super::{ApiResult, BoundedPage, PageQuery, answers::Octets, changes::IdList};
 use crate::{
     admin::{
         AdminState,
         decision::quarantine::{self, entry},
-        params::{JsonBody, Parameters, Segment, parse_number},
-        wire::{Changed, ChangedRows, QuarantineDetail, QuarantineList, QuarantineRow, RetriedList},
+        error::RequestError,
+        params::{JsonBody, Parameters, Segment},
+        wire::{Changed, ChangedRows, QuarantineDetail, QuarantineList, QuarantineRow, Retried, RetriedList},
     },
     journal::QuarantineQuery,
 };
 
-/// `GET quarantine?before=&limit=`
-pub(super) async fn list(State(shared): State<Arc<AdminState>>, mut parameters: Parameters) -> ApiResult {
-    let before = parameters.take("before")?;
-    let limit = parameters.limit()?;
-    parameters.end()?;
+/// `GET quarantine`
+pub(super) async fn list(
+    State(shared): State<Arc<AdminState>>,
+    Parameters(PageQuery { before, limit }): Parameters<PageQuery<i64>>,
+) -> ApiResult<QuarantineList> {
     let journal = &shared.parts.journal;
     let read = |before, limit| journal.quarantine(QuarantineQuery { before, limit });
     let BoundedPage { rows: quarantine, next, .. } = BoundedPage::read(limit, before, read, |entry| {
         (entry.id, entry.item.bytes.len(), Some(QuarantineRow::from(entry)))
     })
     .await?;
-    Ok(Json(QuarantineList { quarantine, next }).into_response())
+    Ok(Json(QuarantineList { quarantine, next }))
 }
 
 /// `GET quarantine/{id}`
 pub(super) async fn one(
     State(shared): State<Arc<AdminState>>,
-    Segment(id): Segment,
-    parameters: Parameters,
-) -> ApiResult {
-    parameters.end()?;
-    Ok(Json(QuarantineDetail::from(entry(&shared, parse_number("id", &id)?).await?)).into_response())
+    Segment(id): Segment<i64>,
+    _: Parameters<()>,
+) -> ApiResult<QuarantineDetail> {
+    Ok(Json(QuarantineDetail::from(entry(&shared, id).await?)))
 }
 
 /// `GET quarantine/{id}/bytes`
 pub(super) async fn bytes(
     State(shared): State<Arc<AdminState>>,
-    Segment(id): Segment,
-    parameters: Parameters,
-) -> ApiResult {
-    parameters.end()?;
-    Ok(octets(entry(&shared, parse_number("id", &id)?).await?.item.bytes))
+    Segment(id): Segment<i64>,
+    _: Parameters<()>,
+) -> Result<Octets, RequestError> {
+    Ok(Octets(entry(&shared, id).await?.item.bytes))
 }
 
 /// `POST quarantine/drop`: deletes entries permanently.
 pub(super) async fn drop(
     State(shared): State<Arc<AdminState>>,
     JsonBody(IdList { ids }): JsonBody<IdList>,
-) -> ApiResult {
+) -> ApiResult<Changed> {
     let done = quarantine::drop(&shared, ids.clone()).await?;
     let unknown = ids.into_iter().filter(|id| !done.contains(id)).collect();
-    Ok(Json(Changed::new(ChangedRows::Dropped(done.len()), unknown)).into_response())
+    Ok(Json(Changed::new(ChangedRows::Dropped(done.len()), unknown)))
 }
 
 /// `POST quarantine/retry`: elements that can be read now become events. If any element of an entry is stored, the
@@ -64,10 +63,10 @@ pub(super) async fn drop(
 pub(super) async fn retry(
     State(shared): State<Arc<AdminState>>,
     JsonBody(IdList { ids }): JsonBody<IdList>,
-) -> ApiResult {
+) -> ApiResult<RetriedList<Retried>> {
     let mut results = Vec::with_capacity(ids.len());
     for id in ids {
         results.push(quarantine::retry(&shared, id).await?);
     }
-    Ok(Json(RetriedList { results }).into_response())
+    Ok(Json(RetriedList { results }))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{Json, extract::State, response::IntoResponse};
+use axum::{Json, extract::State};
 
 use super::ApiResult;
 use crate::{
@@ -10,9 +10,9 @@ use crate::{
         AdminState,
         decision::replays::{self, Plan, ReplaySelection},
         error::RequestError,
-        params::{JsonBody, Parameters, Segment, parse_number},
+        params::{JsonBody, Parameters, Segment},
         selection::FilterSelection,
-        wire::{DryRun, EmptyBody, ReplayList, ReplayRequest, ReplayRow},
+        wire::{DryRun, EmptyBody, ReplayList, ReplayOrDryRun, ReplayRequest, ReplayRow},
     },
     dispatch::Matches,
     journal::ReplayState,
@@ -22,7 +22,7 @@ use crate::{
 pub(super) async fn start(
     State(shared): State<Arc<AdminState>>,
     JsonBody(request): JsonBody<ReplayRequest<FilterSelection>>,
-) -> ApiResult {
+) -> ApiResult<ReplayOrDryRun> {
     let ReplayRequest { handler, since, until, filter, rate, dry_run } = request;
     let selection = ReplaySelection { handler, since, until, upto: None, filter, rate };
     let plan = Plan::of(&shared, selection).await?;
@@ -31,62 +31,62 @@ pub(super) async fn start(
     if dry_run {
         let Matches { events, first, last } = plan.count(&shared).await?;
         let handler = plan.new.handler;
-        return Ok(Json(DryRun { dry_run: true, handler, events, first, last }).into_response());
+        return Ok(Json(ReplayOrDryRun::DryRun(DryRun { dry_run: true, handler, events, first, last })));
     }
     let id = plan.start(&shared).await?;
-    Ok(Json(ReplayRow::one(&shared, id)?).into_response())
+    Ok(Json(ReplayOrDryRun::Replay(Box::new(ReplayRow::one(&shared, id)?))))
 }
 
 /// `GET replays`: the active replays and the last that ended, oldest first.
-pub(super) async fn list(State(shared): State<Arc<AdminState>>, parameters: Parameters) -> ApiResult {
-    parameters.end()?;
-    Ok(Json(ReplayList { replays: ReplayRow::all(&shared)? }).into_response())
+pub(super) async fn list(
+    State(shared): State<Arc<AdminState>>,
+    _: Parameters<()>,
+) -> ApiResult<ReplayList<ReplayRow>> {
+    Ok(Json(ReplayList { replays: ReplayRow::all(&shared)? }))
 }
 
 /// `GET replays/{id}`
 pub(super) async fn one(
     State(shared): State<Arc<AdminState>>,
-    Segment(id): Segment,
-    parameters: Parameters,
-) -> ApiResult {
-    parameters.end()?;
-    Ok(Json(ReplayRow::one(&shared, parse_number("id", &id)?)?).into_response())
+    Segment(id): Segment<i64>,
+    _: Parameters<()>,
+) -> ApiResult<ReplayRow> {
+    Ok(Json(ReplayRow::one(&shared, id)?))
 }
 
 /// `POST replays/{id}/pause`: starts no more deliveries until the replay is resumed, also after a restart.
 pub(super) async fn pause(
     state: State<Arc<AdminState>>,
-    id: Segment,
+    id: Segment<i64>,
     body: JsonBody<EmptyBody>,
-) -> ApiResult {
+) -> ApiResult<ReplayRow> {
     change(state, id, body, ReplayState::Paused).await
 }
 
 /// `POST replays/{id}/resume`
 pub(super) async fn resume(
     state: State<Arc<AdminState>>,
-    id: Segment,
+    id: Segment<i64>,
     body: JsonBody<EmptyBody>,
-) -> ApiResult {
+) -> ApiResult<ReplayRow> {
     change(state, id, body, ReplayState::Running).await
 }
 
 /// `POST replays/{id}/cancel`: ends the replay permanently. Events that it delivered stay delivered.
 pub(super) async fn cancel(
     state: State<Arc<AdminState>>,
-    id: Segment,
+    id: Segment<i64>,
     body: JsonBody<EmptyBody>,
-) -> ApiResult {
+) -> ApiResult<ReplayRow> {
     change(state, id, body, ReplayState::Cancelled).await
 }
 
 async fn change(
     State(shared): State<Arc<AdminState>>,
-    Segment(id): Segment,
+    Segment(id): Segment<i64>,
     JsonBody(EmptyBody {}): JsonBody<EmptyBody>,
     to: ReplayState,
-) -> ApiResult {
-    let id = parse_number("id", &id)?;
+) -> ApiResult<ReplayRow> {
     replays::change(&shared, id, to).await?;
-    Ok(Json(ReplayRow::one(&shared, id)?).into_response())
+    Ok(Json(ReplayRow::one(&shared, id)?))
 }

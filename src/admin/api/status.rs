@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{Json, extract::State, response::IntoResponse};
+use axum::{Json, extract::State};
 
 use super::ApiResult;
 use crate::admin::{
@@ -12,8 +12,7 @@ use crate::admin::{
 };
 
 /// `GET status`
-pub(super) async fn status(State(shared): State<Arc<AdminState>>, parameters: Parameters) -> ApiResult {
-    parameters.end()?;
+pub(super) async fn status(State(shared): State<Arc<AdminState>>, _: Parameters<()>) -> ApiResult<Status> {
     let figures = shared.parts.journal.figures().await?;
     Ok(Json(Status {
         version: env!("CARGO_PKG_VERSION").into(),
@@ -21,13 +20,14 @@ pub(super) async fn status(State(shared): State<Arc<AdminState>>, parameters: Pa
         health: Health::of(&shared),
         tip: *shared.parts.journal.tip().borrow(),
         journal: FiguresRow::from(&figures),
-    })
-    .into_response())
+    }))
 }
 
 /// `GET credentials`
-pub(super) async fn credentials(State(shared): State<Arc<AdminState>>, parameters: Parameters) -> ApiResult {
-    parameters.end()?;
+pub(super) async fn credentials(
+    State(shared): State<Arc<AdminState>>,
+    _: Parameters<()>,
+) -> ApiResult<CredentialList> {
     let credentials = (shared.parts.credentials)().into_iter().map(CredentialRow::from).collect();
-    Ok(Json(CredentialList { credentials }).into_response())
+    Ok(Json(CredentialList { credentials }))
 }

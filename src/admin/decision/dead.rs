@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    admin::{AdminState, chunks::each, error::RequestError, params::LIMIT, selection::EventSelection},
+    admin::{AdminState, chunks::each, error::RequestError, selection::EventSelection, wire::LIMIT},
     journal::{Cause, DeadLetter, DeadQuery, Error, Journal},
 };
 

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use crate::{
-    admin::{AdminState, error::RequestError, wire::Believed},
+    admin::{
+        AdminState,
+        error::RequestError,
+        wire::{Believed, REASON_CHARS},
+    },
     dispatch::LaneStatus,
     journal::{Pause, RenameError, RenameRefusal},
     settings::{NAME_RULE, is_name, nearest},
 };
-
-/// The reason is shown in one line of a table.
-const REASON_CHARS: usize = 200;
 
 /// Pauses a handler: it starts no deliveries until it is resumed, also after a restart. A handler that is paused
 /// already keeps its first reason.

@@ -2,37 +2,45 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer, ser::Error};
-use serde_json::value::RawValue;
+use serde_json::{Map, Value, value::RawValue};
 
 use super::Word;
 use crate::{
     clock::Timestamp,
-    event::{Event, WORD_CHARS, excerpt},
-    journal::{DeadLetter, History},
+    event::{Class, Event, WORD_CHARS, excerpt},
+    journal::{Cause, DeadLetter, History},
 };
 
-/// The answer to `GET dead`.
-#[derive(Serialize)]
+/// A page of dead letters: the answer to `GET dead`.
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct DeadList {
     pub dead: Vec<DeadRow>,
+    /// `before` of the next page; null on the last page.
     pub next: Option<i64>,
 }
 
 /// A dead letter in a list. It contains no personal data.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "DeadLetter")]
 pub(crate) struct DeadRow {
     pub id: i64,
     pub handler: Arc<str>,
+    #[schemars(with = "Class")]
     pub lane: Word,
     pub seq: u64,
     pub received_at: Timestamp,
     pub source: Arc<str>,
     pub event_name: String,
+    #[schemars(with = "Cause")]
     pub cause: Word,
+    /// Number of deliveries tried so far.
     pub attempts: u32,
+    /// When the event became a dead letter.
     pub died_at: Timestamp,
+    /// The dead letter is marked for retry.
     pub retrying: bool,
 }
 
@@ -54,14 +62,18 @@ impl From<&DeadLetter> for DeadRow {
     }
 }
 
-/// One dead letter with its rendered element and its error, which may quote the payload.
-#[derive(Serialize)]
+/// A dead letter with its event, its last error and its failed attempts.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "DeadLetterDetail")]
 pub(crate) struct DeadDetail {
     #[serde(flatten)]
     row: DeadRow,
+    /// The last error. It may quote the payload.
     error: String,
     /// Failed attempts since the event was first tried alone, oldest first: the first and the last nine.
     history: History,
+    /// The element that BIK posted, as strict JSON. Keys and numbers are unchanged.
+    #[schemars(with = "Map<String, Value>")]
     #[serde(serialize_with = "rendered")]
     event: Arc<Event>,
 }

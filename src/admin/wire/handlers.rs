@@ -2,19 +2,21 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Word;
 use crate::{clock::Timestamp, dispatch::LaneStatus, journal::Pause};
 
-/// The answer to `GET handlers`.
-#[derive(Serialize, Deserialize)]
+/// The handlers: the answer to `GET handlers`.
+#[derive(Serialize, Deserialize, JsonSchema)]
 pub(crate) struct HandlerList<R> {
     pub handlers: Vec<R>,
 }
 
 /// A handler with both of its lanes.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Handler")]
 pub(crate) struct HandlerReport<L = LaneStatus> {
     pub handler: Arc<str>,
     /// Null if the handler is no longer in the configuration; `destination` is then null too.
@@ -23,11 +25,14 @@ pub(crate) struct HandlerReport<L = LaneStatus> {
     pub destination: Option<Arc<str>>,
     /// When and why the handler was paused; null if it is not paused.
     pub paused: Option<PauseRow>,
+    /// Number of dead letters of the handler.
     pub dead: u64,
     pub lanes: Vec<L>,
 }
 
-#[derive(Serialize, Deserialize)]
+/// When and why a handler was paused.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Pause")]
 pub(crate) struct PauseRow {
     pub at: Timestamp,
     pub reason: String,
@@ -59,78 +64,96 @@ pub(crate) struct LaneReport {
 }
 
 /// The empty body `{}`.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Nothing")]
 pub(crate) struct EmptyBody {}
 
+/// The maximum length of a reason, which is shown in one line of a table.
+pub(crate) const REASON_CHARS: usize = 200;
+
 /// The body `{}` or `{"reason": "TEXT"}`.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("example" = {"reason": "maintenance of the CRM"}))]
 pub(crate) struct PauseRequest {
+    /// One line of text. Null is the same as no reason.
+    #[schemars(length(max = REASON_CHARS), regex(pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$"))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-#[derive(Serialize)]
+/// The handler, with the time and the reason of its pause.
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Paused {
     pub handler: Arc<str>,
     pub paused: Option<PauseRow>,
 }
 
-#[derive(Serialize, Deserialize)]
+/// The handler, and whether it was paused.
+#[derive(Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Resumed {
     pub handler: Arc<str>,
     pub resumed: bool,
 }
 
 /// The body `{"to": NAME}`.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Rename")]
 pub(crate) struct RenameRequest {
+    /// A name of 1 to 64 characters: a-z, 0-9, _ and -.
+    #[schemars(regex(pattern = "^[a-z0-9_-]{1,64}$"))]
     pub to: String,
 }
 
-#[derive(Serialize)]
+/// The old and the new name of the handler.
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct Renamed {
     pub handler: String,
+    /// The new name.
     pub to: String,
 }
 
-#[derive(Serialize)]
+/// The handler; its waiting events are retried now.
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct RetriedHandler {
     pub handler: Arc<str>,
 }
 
-/// The refusals that an operator accepted.
-#[derive(Serialize, Deserialize)]
+/// The refusals that are accepted until the next success.
+#[derive(Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Believed {
     pub handler: Arc<str>,
-    /// Applies to events up to this seq.
+    /// The refusals are accepted for events up to this seq.
     pub upto: u64,
     /// The classes of refusals, such as `status 422`; empty if no lane has refused events.
     pub classes: Vec<String>,
 }
 
 /// The body `{"before": SEQ}` or `{"before": TIME}`.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("example" = {"before": 1}))]
 pub(crate) struct SkipRequest {
+    /// Skip the events below this seq, or those received before this time.
     pub before: Before,
 }
 
 /// A position in the journal: a seq or a time.
-#[derive(Clone, Copy, Serialize, Deserialize)]
+#[derive(Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "before: give a seq as a number, or a time such as 2026-01-31T09:30:00Z")]
 pub(crate) enum Before {
     Seq(u64),
     Time(Timestamp),
 }
 
-/// The result of a skip.
-#[derive(Serialize, Deserialize)]
+/// The handler, the seq before which events are skipped, and the number of lanes.
+#[derive(Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Skipped {
     pub handler: String,
     /// All events below this seq are skipped.
     pub before: u64,
+    /// Number of lanes that skip.
     pub lanes: usize,
 }

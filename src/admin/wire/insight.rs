@@ -1,6 +1,7 @@
 //! The data of insight: messages, customers, figures and its own progress. The rows are those of
 //! [`insight::ask`](crate::insight::ask).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -8,41 +9,48 @@ use crate::{
     insight::ask::{ArrivalRow, Contact, ConversationEntry, MessageRow, SourceRow},
 };
 
-/// The answer to `GET messages`.
-#[derive(Serialize)]
+/// A page of messages: the answer to `GET messages`.
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct MessageList {
     pub messages: Vec<MessageRow>,
+    /// `before` of the next page; null on the last page.
     pub next: Option<i64>,
 }
 
-/// The answer to `GET messages/{messageId}`.
-#[derive(Serialize, Deserialize)]
+/// The message, one entry for each source: the answer to `GET messages/{messageId}`.
+#[derive(Serialize, Deserialize, JsonSchema)]
 pub(crate) struct TimelineList<R> {
     pub messages: Vec<R>,
 }
 
-/// The answer to `GET contacts`.
-#[derive(Serialize)]
+/// A page of customers: the answer to `GET contacts`.
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct ContactList {
     pub contacts: Vec<Contact>,
+    /// `before` of the next page; null on the last page. It is a seq: a page has more rows than `limit` if its last
+    /// event is about several customers.
     pub next: Option<i64>,
 }
 
-/// The answer to `GET contacts/waiting`.
-#[derive(Serialize)]
+/// The waiting customers: the answer to `GET contacts/waiting`.
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct WaitingList {
     pub contacts: Vec<Contact>,
 }
 
-/// A conversation with the texts of its messages.
-#[derive(Serialize)]
+/// The customer, and a page of the conversation with the texts of its messages.
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct ConversationPage {
     pub contact: Contact,
     pub entries: Vec<EntryRow>,
+    /// `before` of the next page; null on the last page. It is a seq: a page has more entries than `limit` if its last
+    /// event is about several messages.
     pub next: Option<u64>,
 }
 
-#[derive(Serialize)]
+/// An entry of a conversation.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Entry")]
 pub(crate) struct EntryRow {
     #[serde(flatten)]
     pub entry: ConversationEntry,
@@ -50,8 +58,9 @@ pub(crate) struct EntryRow {
     pub text: Option<String>,
 }
 
-/// The answer to `GET funnel` and `GET failures`: rows, with the period and the dimensions of the query.
-#[derive(Serialize, Deserialize)]
+/// The rows of `GET funnel` or `GET failures`, with the period and the dimensions of the query.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "{R}List")]
 pub(crate) struct FigureList<R> {
     pub since: Timestamp,
     pub until: Timestamp,
@@ -59,35 +68,42 @@ pub(crate) struct FigureList<R> {
     pub rows: Vec<R>,
 }
 
-/// The answer to `GET arrivals`.
-#[derive(Serialize)]
+/// The counts, oldest first: the answer to `GET arrivals`.
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct ArrivalList {
     pub rows: Vec<ArrivalRow>,
 }
 
-/// The answer to `GET sources`.
-#[derive(Serialize, Deserialize)]
+/// The sources: the answer to `GET sources`.
+#[derive(Serialize, Deserialize, JsonSchema)]
 pub(crate) struct SourceList<R> {
     pub sources: Vec<R>,
 }
 
 /// A source with its silence.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Source")]
 pub(crate) struct SourceReport {
     #[serde(flatten)]
     pub row: SourceRow,
     /// Seconds since the source last sent anything.
+    #[schemars(range(min = 0))]
     pub silent_seconds: i64,
 }
 
 /// The progress of insight through the journal.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Insight")]
 pub(crate) struct InsightProgress {
+    #[schemars(extend("const" = true))]
     pub enabled: bool,
+    /// Insight has processed the events up to this seq.
     pub cursor: u64,
+    /// The highest seq of the journal.
     pub tip: u64,
     pub lag: u64,
+    /// The last seq of a running rebuild; null if no rebuild runs.
     pub rebuilding_to: Option<u64>,
 }

@@ -4,6 +4,9 @@
 //! same reason it reads the name of a state as any text: where an answer has a type parameter `S`, the API writes an
 //! enum, and the command line reads a `String`. In a list that the command line may print unchanged, the rows are raw
 //! JSON.
+//!
+//! The OpenAPI document describes the types as they are here: doc comments are its descriptions, so they name members
+//! and values of JSON.
 
 mod changes;
 mod dead;
@@ -16,12 +19,12 @@ mod replays;
 
 use std::borrow::Cow;
 
-pub(crate) use changes::{Changed, ChangedRows, RowsRequest};
+pub(crate) use changes::{Changed, ChangedRows, LIMIT, RowsRequest};
 pub(crate) use dead::{DeadDetail, DeadList, DeadRow};
-pub(crate) use events::{EventLine, HandlerProgressRow, StoredBytes, push_event};
+pub(crate) use events::{EventLine, EventList, EventWithLanes, HandlerProgressRow, StoredBytes, push_event};
 pub(crate) use handlers::{
     Before, Believed, EmptyBody, HandlerList, HandlerReport, LaneReport, PauseRequest, PauseRow, Paused,
-    RenameRequest, Renamed, Resumed, RetriedHandler, SkipRequest, Skipped,
+    REASON_CHARS, RenameRequest, Renamed, Resumed, RetriedHandler, SkipRequest, Skipped,
 };
 pub(crate) use insight::{
     ArrivalList, ContactList, ConversationPage, EntryRow, FigureList, InsightProgress, MessageList,
@@ -31,7 +34,7 @@ pub(crate) use quarantine::{
     QuarantineDetail, QuarantineList, QuarantineRow, Retried, RetriedList, RetryOutcome,
 };
 pub(crate) use receiver::{AcceptedClock, CredentialList, CredentialRow, FiguresRow, Health, Status};
-pub(crate) use replays::{DryRun, ReplayList, ReplayRequest, ReplayRow};
+pub(crate) use replays::{DryRun, ReplayList, ReplayOrDryRun, ReplayRequest, ReplayRow};
 
 /// A name from a fixed set, such as the kind of a handler.
 type Word = Cow<'static, str>;

@@ -2,29 +2,37 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Word;
-use crate::{clock::Timestamp, journal::QuarantineEntry};
+use crate::{clock::Timestamp, event::Reason, journal::QuarantineEntry};
 
-/// The answer to `GET quarantine`.
-#[derive(Serialize)]
+/// A page of quarantine entries: the answer to `GET quarantine`.
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct QuarantineList {
     pub quarantine: Vec<QuarantineRow>,
+    /// `before` of the next page; null on the last page.
     pub next: Option<i64>,
 }
 
 /// A quarantine entry in a list. It contains no personal data.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Quarantined")]
 pub(crate) struct QuarantineRow {
     pub id: i64,
     pub source: Arc<str>,
+    #[schemars(with = "Reason")]
     pub reason: Word,
+    /// The seq of the stored event with the same key and other content; null unless the reason is `conflict`.
     pub conflicts_with: Option<u64>,
     pub size_bytes: usize,
+    /// How often the same bytes were received.
     pub count: u64,
+    /// When the bytes were first received.
     pub first_at: Timestamp,
+    /// When the bytes were last received.
     pub last_at: Timestamp,
 }
 
@@ -43,11 +51,13 @@ impl From<&QuarantineEntry> for QuarantineRow {
     }
 }
 
-/// One quarantine entry with the decoder's description of the error, which may quote the payload.
-#[derive(Serialize)]
+/// A quarantine entry with the details of its error.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "QuarantinedDetail")]
 pub(crate) struct QuarantineDetail {
     #[serde(flatten)]
     row: QuarantineRow,
+    /// What is wrong with the bytes. It may quote the payload.
     detail: String,
 }
 
@@ -57,14 +67,14 @@ impl From<QuarantineEntry> for QuarantineDetail {
     }
 }
 
-/// The answer to `POST quarantine/retry`.
-#[derive(Serialize, Deserialize)]
+/// The result of each entry: the answer to `POST quarantine/retry`.
+#[derive(Serialize, Deserialize, JsonSchema)]
 pub(crate) struct RetriedList<R> {
     pub results: Vec<R>,
 }
 
 /// The result of retrying one entry.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Retried<S = RetryOutcome> {
     pub id: i64,
@@ -79,7 +89,7 @@ pub(crate) struct Retried<S = RetryOutcome> {
 }
 
 /// How the retry of an entry ended.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum RetryOutcome {
     /// All elements are stored, and the entry left the quarantine.

@@ -2,55 +2,68 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Word;
 use crate::{
     clock::{ClockStatus, Timestamp},
-    http::CredentialStatus,
+    http::{CredentialKind, CredentialStatus, Form},
     journal::JournalFigures,
 };
 
 /// The health of the receiver. It gives no detailed reasons, because no credentials are needed to read it.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Health {
     pub ready: bool,
-    /// One of `ready`, `full`, `stalled`, `failed`, `closed` and `stopping`.
+    /// Whether the journal can store events, or why it cannot.
+    #[schemars(extend("enum" = ["ready", "full", "stalled", "failed", "closed", "stopping"]))]
     pub state: Word,
     /// The handler whose undelivered events prevent a full journal from deleting old events.
     pub held_by: Option<Arc<str>>,
 }
 
-/// The answer to `GET status`.
-#[derive(Serialize, Deserialize)]
+/// The version, the health and the figures of the journal: the answer to `GET status`.
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Status {
     pub version: Word,
+    /// Time since the start of the process, in seconds.
     pub uptime_secs: u64,
     #[serde(flatten)]
     pub health: Health,
+    /// The highest seq of the journal.
     pub tip: u64,
     pub journal: FiguresRow,
 }
 
-/// The answer to `GET credentials`.
-#[derive(Serialize)]
+/// The credentials: the answer to `GET credentials`.
+#[derive(Serialize, JsonSchema)]
 pub(crate) struct CredentialList {
     pub credentials: Vec<CredentialRow>,
 }
 
 /// A credential of the public side with its last use.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Credential")]
 pub(crate) struct CredentialRow {
     source: Arc<str>,
     name: Arc<str>,
+    #[schemars(with = "CredentialKind")]
     kind: &'static str,
+    /// The only form that is accepted; null if every form is.
+    #[schemars(with = "Option<Form>")]
     pinned: Option<&'static str>,
+    /// The form in which the credential last came; null if it was not used.
+    #[schemars(with = "Option<Form>")]
     form: Option<&'static str>,
+    /// When the credential was last used; null if it was not used.
     last_used_at: Option<Timestamp>,
+    /// Number of uses since the start of the process.
     uses: u64,
+    /// The last moment at which the credential is accepted; null if it does not expire.
     not_after: Option<Timestamp>,
 }
 
@@ -70,17 +83,26 @@ impl From<CredentialStatus> for CredentialRow {
 }
 
 /// Figures of the journal: its span, sizes, and counts.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct FiguresRow {
+    /// The lowest stored seq; null while the journal is empty.
     first_seq: Option<u64>,
+    /// The highest stored seq; null while the journal is empty.
     last_seq: Option<u64>,
+    /// Number of keys in the window for duplicates.
     keys: u64,
+    /// How far back the window for duplicates reaches, in milliseconds.
     window_ms: i64,
+    /// Size of the write-ahead log, in bytes.
     wal_bytes: u64,
+    /// Size of the database file, in bytes.
     file_bytes: u64,
+    /// Space that the journal may still use, including the reserve, in bytes.
     room_bytes: u64,
+    /// Number of quarantine entries.
     quarantined: u64,
+    /// Number of dead letters.
     dead: u64,
 }
 
@@ -100,8 +122,8 @@ impl From<&JournalFigures> for FiguresRow {
     }
 }
 
-/// The answer to `POST clock/accept`.
-#[derive(Serialize, Deserialize)]
+/// The state of the clock, and whether the wall clock was in doubt: the answer to `POST clock/accept`.
+#[derive(Serialize, Deserialize, JsonSchema)]
 pub(crate) struct AcceptedClock {
     /// False if the wall clock was trusted already.
     pub accepted: bool,

@@ -2,14 +2,19 @@
 
 use std::{num::NonZeroU32, sync::Arc};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{clock::Timestamp, dispatch::LaneStatus, journal::ReplayState};
+use crate::{
+    admin::selection::FilterSelection, clock::Timestamp, dispatch::LaneStatus, journal::ReplayState,
+};
 
 /// The body of `POST replays`: `{"handler": "crm"}` and optional members.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(bound = "F: Default + JsonSchema")]
+#[schemars(extend("example" = {"handler": "crm", "filter": {"statuses": ["failed"]}, "dryRun": true}))]
 pub(crate) struct ReplayRequest<F> {
     pub handler: String,
     /// Only events received at this time or later.
@@ -29,15 +34,16 @@ pub(crate) struct ReplayRequest<F> {
     pub dry_run: bool,
 }
 
-/// The answer to `GET replays`.
-#[derive(Serialize, Deserialize)]
+/// The replays: the answer to `GET replays`.
+#[derive(Serialize, Deserialize, JsonSchema)]
 pub(crate) struct ReplayList<R> {
     pub replays: Vec<R>,
 }
 
 /// A replay and its progress.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Replay")]
 pub(crate) struct ReplayRow<S = ReplayState, L = LaneStatus> {
     pub id: i64,
     pub handler: Arc<str>,
@@ -50,12 +56,15 @@ pub(crate) struct ReplayRow<S = ReplayState, L = LaneStatus> {
     pub upto: u64,
     /// How far the replay is; null while it waits to start.
     pub cursor: Option<u64>,
-    /// Events that the replay wants, and how many of them are done; null until they are counted in this run.
+    /// Number of events that the replay wants; null until they are counted in this run of the process.
     pub events: Option<u64>,
+    /// Number of these events that are delivered, set aside or dead letters; null until they are counted.
     pub done: Option<u64>,
     /// Events delivered in this run of the process; null if the replay was not active in this run.
     pub delivered: Option<u64>,
+    #[schemars(with = "FilterSelection")]
     pub filter: Box<RawValue>,
+    /// The maximum number of events per second; null without a limit.
     pub rate: Option<NonZeroU32>,
     pub created_at: Timestamp,
     pub ended_at: Option<Timestamp>,
@@ -63,12 +72,23 @@ pub(crate) struct ReplayRow<S = ReplayState, L = LaneStatus> {
 }
 
 /// The events that a replay would deliver.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct DryRun {
+    #[schemars(extend("const" = true))]
     pub dry_run: bool,
     pub handler: Arc<str>,
     pub events: u64,
+    /// The seq of the first of them; null if there is none.
     pub first: Option<u64>,
+    /// The seq of the last of them; null if there is none.
     pub last: Option<u64>,
+}
+
+/// The started replay; with `dryRun`, the number of events that it would deliver.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum ReplayOrDryRun {
+    Replay(Box<ReplayRow>),
+    DryRun(DryRun),
 }

@@ -1,0 +1,64 @@
+//! The JSON Schemas of bodies and answers, made from their types.
+
+use schemars::{
+    JsonSchema, Schema, SchemaGenerator,
+    generate::SchemaSettings,
+    transform::{RecursiveTransform, transform_subschemas},
+};
+use serde_json::{Map, Value, json};
+
+/// The schemas that the document refers to, while it is being made.
+pub(super) struct Schemas {
+    bodies: SchemaGenerator,
+    answers: SchemaGenerator,
+}
+
+impl Schemas {
+    pub(super) fn new() -> Self {
+        let settings = SchemaSettings::draft2020_12()
+            .with(|settings| settings.definitions_path = "/components/schemas".into())
+            .with_transform(RecursiveTransform(join_lines));
+        let answers = settings.clone().for_serialize().with_transform(close);
+        Self { bodies: settings.for_deserialize().into_generator(), answers: answers.into_generator() }
+    }
+
+    /// The schema of a body: a member with a default may be absent.
+    pub(super) fn body<T: JsonSchema>(&mut self) -> Schema {
+        self.bodies.subschema_for::<T>()
+    }
+
+    /// The response object of OpenAPI for an answer of JSON. Its description is that of the type, and each member that
+    /// is always written is required.
+    pub(super) fn json_answer<T: JsonSchema>(&mut self) -> Value {
+        let mut described = T::json_schema(&mut self.answers);
+        join_lines(&mut described);
+        let content = json!({"application/json": {"schema": self.answers.subschema_for::<T>()}});
+        json!({"description": described.get("description"), "content": content})
+    }
+
+    /// All schemas with a name. A type of both bodies and answers has its schema as a body.
+    pub(super) fn components(mut self) -> Map<String, Value> {
+        let mut components = self.answers.take_definitions(true);
+        components.extend(self.bodies.take_definitions(true));
+        components
+    }
+}
+
+/// A doc comment of several lines is one paragraph.
+fn join_lines(schema: &mut Schema) {
+    if let Some(Value::String(description)) = schema.get_mut("description") {
+        *description = description.replace('\n', " ");
+    }
+}
+
+/// Allows an object only the members that its type has, so that a test finds every other one.
+fn close(schema: &mut Schema) {
+    transform_subschemas(&mut close, schema);
+    if schema.get("properties").is_some() {
+        // The alternatives of an object with members of its own are parts of it.
+        for part in schema.get_mut("oneOf").and_then(Value::as_array_mut).into_iter().flatten() {
+            part.as_object_mut().and_then(|part| part.remove("unevaluatedProperties"));
+        }
+        schema.insert("unevaluatedProperties".to_owned(), false.into());
+    }
+}
