@@ -126,7 +126,7 @@ async fn a_pause_is_shown_with_its_reason_and_ends_by_a_resume() {
 }
 
 #[tokio::test]
-async fn refusals_are_accepted_and_a_waiting_handler_is_retried() {
+async fn refusals_are_believed_and_a_waiting_handler_is_retried() {
     let operator = Operator::new().await;
     operator.destination.refuses.store(true, SeqCst);
     operator.store((0..12).map(|n| status(&format!("id-{n}"), &format!("m-{n}"), "sent"))).await;
