@@ -98,7 +98,7 @@ pub(in crate::admin) async fn believe(shared: &AdminState, handler: &Arc<str>) -
             handler = &**handler,
             upto,
             refused = classes.join(", "),
-            "refusals accepted by an operator: the refused events become dead letters"
+            "refusals believed by an operator: the refused events become dead letters"
         );
     }
     Believed { handler: Arc::clone(handler), upto, classes }
