@@ -64,6 +64,11 @@ impl AsideRows {
         self.by_message.contains_key(&key)
     }
 
+    /// Returns whether an event of this message before `seq` is set aside.
+    pub(super) fn holds_before(&self, key: OrderKey, seq: u64) -> bool {
+        self.by_message.get(&key).and_then(|seqs| seqs.first()).is_some_and(|first| *first < seq)
+    }
+
     /// Sets an event aside, or replaces its row.
     pub(super) fn insert(&mut self, aside: Aside, trace: AsideTrace) {
         if let Some(key) = aside.order_key {

@@ -78,7 +78,7 @@ pub struct Aside {
     pub seq: u64,
     /// Its ordering key: later events of the same message wait behind it.
     pub order_key: Option<OrderKey>,
-    /// True if it waits behind an earlier event of its message and has not been tried on its own.
+    /// True if it waits behind an earlier event of its message.
     pub behind: bool,
     /// Number of deliveries tried so far.
     pub attempts: u32,

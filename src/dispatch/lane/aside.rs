@@ -184,10 +184,11 @@ impl Lane {
         );
         let order_key = entry.key;
         let wait = policy::aside_wait_ms(self.settings(), 1, self.jitter(seq, attempts));
+        self.ends.set_aside.extend(order_key.and_then(|key| self.aside.yields(key, seq)));
         let row = Aside {
             seq,
             order_key,
-            behind: false,
+            behind: order_key.is_some_and(|key| self.aside.holds_before(key, seq)),
             attempts,
             since: now,
             next_try: now.plus_ms(wait),

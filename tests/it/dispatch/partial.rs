@@ -131,6 +131,29 @@ async fn an_unsent_event_does_not_overtake_the_failed_one_of_its_message() {
 }
 
 #[tokio::test]
+async fn two_events_of_a_message_that_are_set_aside_together_keep_their_order() {
+    let message = |n: u64, message: &str| status(&format!("id-{n}"), message, "sent");
+    let mut world = World::new(Script::new(taking_all_but(&[1, 3], unroutable))).await;
+    world.append([message(1, "a"), message(2, "b"), message(3, "a")]).await;
+    let mut lane = world.lane(Class::Other).await;
+    for n in 0..3 {
+        world.turn_for(&mut lane, SECOND).await;
+        world.now = world.now.plus_ms(10_000);
+        world.append([message(10 + n, "b")]).await;
+    }
+    let queued: Vec<_> =
+        world.state(Class::Other).await.aside.iter().map(|row| (row.seq, row.behind)).collect();
+    assert_eq!(queued, [(1, false), (3, true)]);
+    world.script.now(taking_all_but(&[1], unroutable));
+    world.turn_for(&mut lane, SECOND * 600).await;
+    assert!(!world.script.taken().contains(&3), "3 overtook 1");
+    world.script.now(|_| Ok(()));
+    world.turn_for(&mut lane, SECOND * 3_600).await;
+    let taken = world.script.taken();
+    assert_eq!(taken[taken.len() - 2..], [1, 3]);
+}
+
+#[tokio::test]
 async fn a_refused_event_among_accepted_ones_is_found_in_one_delivery() {
     let mut world = World::new(Script::new(taking_all_but(&[50], refuse))).await;
     world.append(statuses(0..100)).await;
