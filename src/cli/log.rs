@@ -23,7 +23,7 @@ use tracing_subscriber::{
 
 use super::{
     Error,
-    settings::{self, LogFormat, LogSettings},
+    settings::{LogFormat, LogSettings},
 };
 use crate::{handler, metrics::Metrics, panics, plural::counted, trace};
 
@@ -89,7 +89,7 @@ impl ProcessLog {
         let layers = vec![log];
         tracing_subscriber::registry().with(layers).try_init().map_err(|error| failed(&error))?;
         #[cfg(not(feature = "otel"))]
-        if let Some(name) = trace::VARIABLES.iter().find(|name| settings::variable(name).is_some()) {
+        if let Some(name) = trace::VARIABLES.iter().find(|name| super::settings::variable(name).is_some()) {
             tracing::warn!(
                 "{name} is set, but this binary exports no spans: it was built without the feature `otel`"
             );
