@@ -14,11 +14,10 @@ use super::{
 };
 use crate::{
     admin::wire::{
-        self, Before, Believed, EmptyBody, HandlerReport, LaneReport, PauseRequest, PauseRow, Renamed,
-        Resumed, Skipped,
+        self, Before, Believed, EmptyBody, HandlerReport, LaneReport, PauseRequest, Renamed, Resumed, Skipped,
     },
     clock::{self, Timestamp},
-    journal::{RenameError, RenameRefusal, sqlite::rename_offline},
+    journal::{Pause, RenameError, RenameRefusal, sqlite::rename_offline},
     settings::{NAME_RULE, Period, is_name},
 };
 
@@ -166,7 +165,7 @@ fn list(args: &HandlersArgs, cli: &Cli) -> Result<(), Error> {
     let mut notes = Vec::new();
     for row in &rows {
         let HandlerReport::<LaneReport> { handler, kind, paused, dead, lanes, .. } = parse(row)?;
-        if let Some(PauseRow { at, reason }) = paused {
+        if let Some(Pause { at, reason }) = paused {
             notes.push(format!("{handler} is paused since {at}: {}", plain(&reason)));
         }
         if let Some(error) = lanes.iter().find_map(|lane| lane.open_error.as_ref()) {

@@ -37,6 +37,7 @@ pub use words::{Category, Channel, Owner, Status};
 use std::sync::Arc;
 
 use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::{clock::Timestamp, names::names};
 
@@ -93,8 +94,9 @@ impl Event {
 
 names! {
     /// One of the two lanes of a handler. A customer's message never waits behind the statuses of a broadcast.
-    #[derive(PartialOrd, Ord, JsonSchema)]
-    #[schemars(rename = "LaneName", rename_all = "lowercase")]
+    #[derive(PartialOrd, Ord, Serialize, JsonSchema)]
+    #[serde(rename_all = "lowercase")]
+    #[schemars(rename = "LaneName")]
     pub enum Class {
         /// The events named `incoming-message`.
         Incoming = "incoming",

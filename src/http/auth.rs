@@ -16,6 +16,8 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use prometheus_client::metrics::counter::Counter;
+use schemars::JsonSchema;
+use serde::Serialize;
 use subtle::ConstantTimeEq;
 
 use super::{
@@ -100,24 +102,24 @@ names! {
     }
 }
 
-/// A credential and its last use. Holds nothing of the secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A credential of the public side with its last use.
+// It holds nothing of the secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Credential")]
 pub struct CredentialStatus {
-    /// The source that accepts the credential.
     pub source: Arc<str>,
-    /// The name of the credential in the configuration.
     pub name: Arc<str>,
-    /// Its kind: a pair or a key.
     pub kind: CredentialKind,
-    /// The only accepted form. `None` means that every form is accepted.
+    /// The only form that is accepted; null if every form is.
     pub pinned: Option<Form>,
-    /// The form of the last match. `None` before the first.
+    /// The form in which the credential last came; null if it was not used.
     pub form: Option<Form>,
-    /// The time of the last match since the start. `None` before the first.
+    /// When the credential was last used; null if it was not used.
     pub last_used_at: Option<Timestamp>,
-    /// The number of matches since the start.
+    /// Number of uses since the start of the process.
     pub uses: u64,
-    /// The last moment at which it is accepted. `None` means that it does not expire.
+    /// The last moment at which the credential is accepted; null if it does not expire.
     pub not_after: Option<Timestamp>,
 }
 

@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use schemars::JsonSchema;
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::settings::{AuthMode, CredentialSettings, Form, Settings, SourceSettings};
@@ -45,8 +46,8 @@ pub(super) struct CheckedCredential {
 
 names! {
     /// The two kinds of credentials.
-    #[derive(JsonSchema)]
-    #[schemars(rename_all = "lowercase")]
+    #[derive(Serialize, JsonSchema)]
+    #[serde(rename_all = "lowercase")]
     pub enum CredentialKind {
         /// User name and password: `{ username, password }`.
         Pair = "pair",

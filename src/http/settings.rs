@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::network::Network;
 use crate::{
@@ -126,7 +126,7 @@ pub struct CredentialSettings {
 
 names! {
     /// How a credential is written in the `Authorization` header (BIK T1). The names are those of `form = "…"`.
-    #[derive(Deserialize, JsonSchema)]
+    #[derive(Serialize, Deserialize, JsonSchema)]
     #[serde(rename_all = "kebab-case")]
     pub enum Form {
         /// `Basic base64(username:password)`, as in RFC 7617.

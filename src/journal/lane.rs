@@ -2,6 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::History;
 use crate::{
     clock::Timestamp,
@@ -28,11 +31,11 @@ impl LaneId {
 /// The paused handlers, by name.
 pub type Pauses = Arc<BTreeMap<Arc<str>, Pause>>;
 
-/// Since when and why a handler is paused.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// When and why a handler was paused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Pause {
     pub at: Timestamp,
-    /// Who paused it, or the error that did; safe for logs.
+    // Who paused it, or the error that did; safe for logs.
     pub reason: String,
 }
 
@@ -92,20 +95,20 @@ pub struct Aside {
     pub history: History,
 }
 
-/// The progress of one event through one handler: the state in the handler's own lane of the event's class.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The state of an event in one lane of a handler: the lane that the event goes through.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Passage")]
 pub struct HandlerProgress {
     pub handler: Arc<str>,
-    /// The class, which selects the lane.
+    #[serde(rename = "lane")]
     pub class: Class,
-    /// True if the cursor is at or past the event: it is delivered, not wanted, set aside or dead.
+    /// The lane is past the event: it was delivered, filtered out, set aside or became a dead letter.
     pub passed: bool,
-    /// When the cursor passed the event. `None` if it has not passed it, or if the time is unknown: it was before the
-    /// handler was enrolled, or so long ago that the record was deleted.
+    /// When the lane passed the event; null if it has not passed it, or if the time is not stored or no longer stored.
     pub at: Option<Timestamp>,
-    /// True if it is set aside and waits for its next try.
+    /// The event is set aside and waits for a retry.
     pub aside: bool,
-    /// The id of the dead letter that it became.
+    /// The id of the dead letter that the event became; null if it became none.
     pub dead: Option<i64>,
 }
 

@@ -20,7 +20,7 @@ use crate::{
         forward_feed::{self, ForwardPage, ForwardQuery},
         params::{Parameters, Segment, TakeParameters, UrlQuery},
         selection::{EventSelection, before_all_since, last_before, read_filtered},
-        wire::{EventList, EventWithLanes, HandlerProgressRow, push_event},
+        wire::{EventList, EventWithLanes, push_event},
     },
     handler::Filter,
     journal::{EventPage, EventQuery, Journal},
@@ -145,8 +145,7 @@ pub(super) async fn one(
     if raw {
         return Ok(OneEvent::Raw(Octets(event.element.raw().as_bytes().to_vec())));
     }
-    let progress = shared.handler_progress(&event).await?;
-    let lanes: Vec<HandlerProgressRow> = progress.into_iter().map(HandlerProgressRow::from).collect();
+    let lanes = shared.handler_progress(&event).await?;
     let mut line = String::from("{");
     event.push_json_fields(&mut line);
     line.push_str(",\"lanes\":");

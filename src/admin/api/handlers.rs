@@ -12,8 +12,8 @@ use crate::{
         params::{JsonBody, Parameters, Segment},
         selection::before_all_since,
         wire::{
-            Before, Believed, EmptyBody, HandlerList, HandlerReport, PauseRequest, PauseRow, Paused,
-            RenameRequest, Renamed, Resumed, RetriedHandler, SkipRequest, Skipped,
+            Before, Believed, EmptyBody, HandlerList, HandlerReport, PauseRequest, Paused, RenameRequest,
+            Renamed, Resumed, RetriedHandler, SkipRequest, Skipped,
         },
     },
     dispatch::{LaneCondition, LaneStatus},
@@ -35,7 +35,7 @@ pub(super) async fn list(
                 handler: Arc::clone(&lane.handler),
                 kind: Some(lane.kind.into()),
                 destination: Some(Arc::clone(&lane.destination)),
-                paused: paused.get(&lane.handler).map(PauseRow::from),
+                paused: paused.get(&lane.handler).cloned(),
                 dead: dead.get(&lane.handler).copied().unwrap_or_default(),
                 lanes: vec![lane],
             }),
@@ -46,7 +46,7 @@ pub(super) async fn list(
         handler: Arc::clone(&place.handler),
         kind: None,
         destination: None,
-        paused: paused.get(&place.handler).map(PauseRow::from),
+        paused: paused.get(&place.handler).cloned(),
         dead: dead.get(&place.handler).copied().unwrap_or_default(),
         lanes: place.lanes.iter().map(|lane| not_configured(&place.handler, lane)).collect(),
     }));
@@ -72,7 +72,6 @@ pub(super) async fn pause(
 ) -> ApiResult<Paused> {
     let handler = running_handler(&shared, &handler)?;
     let paused = handlers::pause(&shared, &handler, reason.as_deref()).await?;
-    let paused = paused.as_ref().map(PauseRow::from);
     Ok(Json(Paused { handler, paused }))
 }
 

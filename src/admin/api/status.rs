@@ -8,7 +8,7 @@ use super::ApiResult;
 use crate::admin::{
     AdminState,
     params::Parameters,
-    wire::{CredentialList, CredentialRow, FiguresRow, Health, Status},
+    wire::{CredentialList, FiguresRow, Health, Status},
 };
 
 /// `GET status`
@@ -28,6 +28,5 @@ pub(super) async fn credentials(
     State(shared): State<Arc<AdminState>>,
     _: Parameters<()>,
 ) -> ApiResult<CredentialList> {
-    let credentials = (shared.parts.credentials)().into_iter().map(CredentialRow::from).collect();
-    Ok(Json(CredentialList { credentials }))
+    Ok(Json(CredentialList { credentials: (shared.parts.credentials)() }))
 }

@@ -3,14 +3,10 @@
 use std::{borrow::Cow, sync::Arc};
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value, value::RawValue};
 
-use crate::{
-    clock::Timestamp,
-    event::{Class, Event},
-    journal::HandlerProgress,
-};
+use crate::{clock::Timestamp, event::Event, journal::HandlerProgress};
 
 /// Appends an event as one line of JSON. With `raw`, the line includes the stored bytes as the member `raw`.
 pub(crate) fn push_event(out: &mut String, event: &Event, raw: bool) -> Result<(), serde_json::Error> {
@@ -87,29 +83,5 @@ pub(crate) struct EventList {
 pub(crate) struct EventWithLanes {
     #[schemars(flatten)]
     event: EventMembers,
-    lanes: Vec<HandlerProgressRow>,
-}
-
-/// The state of an event in one lane of a handler: the lane that the event goes through.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "Passage")]
-pub(crate) struct HandlerProgressRow {
-    handler: Arc<str>,
-    #[schemars(with = "Class")]
-    lane: &'static str,
-    /// The lane is past the event: it was delivered, filtered out, set aside or became a dead letter.
-    passed: bool,
-    /// When the lane passed the event; null if it has not passed it, or if the time is not stored or no longer stored.
-    at: Option<Timestamp>,
-    /// The event is set aside and waits for a retry.
-    aside: bool,
-    /// The id of the dead letter that the event became; null if it became none.
-    dead: Option<i64>,
-}
-
-impl From<HandlerProgress> for HandlerProgressRow {
-    fn from(progress: HandlerProgress) -> Self {
-        let HandlerProgress { handler, class, passed, at, aside, dead } = progress;
-        Self { handler, lane: class.as_str(), passed, at, aside, dead }
-    }
+    lanes: Vec<HandlerProgress>,
 }

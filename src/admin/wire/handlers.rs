@@ -24,24 +24,10 @@ pub(crate) struct HandlerReport<L = LaneStatus> {
     /// Where the handler delivers, without secrets.
     pub destination: Option<Arc<str>>,
     /// When and why the handler was paused; null if it is not paused.
-    pub paused: Option<PauseRow>,
+    pub paused: Option<Pause>,
     /// Number of dead letters of the handler.
     pub dead: u64,
     pub lanes: Vec<L>,
-}
-
-/// When and why a handler was paused.
-#[derive(Serialize, Deserialize, JsonSchema)]
-#[schemars(rename = "Pause")]
-pub(crate) struct PauseRow {
-    pub at: Timestamp,
-    pub reason: String,
-}
-
-impl From<&Pause> for PauseRow {
-    fn from(pause: &Pause) -> Self {
-        Self { at: pause.at, reason: pause.reason.clone() }
-    }
 }
 
 /// A lane, as the command line reads it; the API writes [`LaneStatus`]. Of a stopped receiver only the state in
@@ -87,7 +73,7 @@ pub(crate) struct PauseRequest {
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Paused {
     pub handler: Arc<str>,
-    pub paused: Option<PauseRow>,
+    pub paused: Option<Pause>,
 }
 
 /// The handler, and whether it was paused.

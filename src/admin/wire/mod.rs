@@ -21,10 +21,10 @@ use std::borrow::Cow;
 
 pub(crate) use changes::{Changed, ChangedRows, LIMIT, RowsRequest};
 pub(crate) use dead::{DeadDetail, DeadList, DeadRow};
-pub(crate) use events::{EventLine, EventList, EventWithLanes, HandlerProgressRow, StoredBytes, push_event};
+pub(crate) use events::{EventLine, EventList, EventWithLanes, StoredBytes, push_event};
 pub(crate) use handlers::{
-    Before, Believed, EmptyBody, HandlerList, HandlerReport, LaneReport, PauseRequest, PauseRow, Paused,
-    REASON_CHARS, RenameRequest, Renamed, Resumed, RetriedHandler, SkipRequest, Skipped,
+    Before, Believed, EmptyBody, HandlerList, HandlerReport, LaneReport, PauseRequest, Paused, REASON_CHARS,
+    RenameRequest, Renamed, Resumed, RetriedHandler, SkipRequest, Skipped,
 };
 pub(crate) use insight::{
     ArrivalList, ContactList, ConversationPage, EntryRow, FigureList, InsightProgress, MessageList,
@@ -33,7 +33,7 @@ pub(crate) use insight::{
 pub(crate) use quarantine::{
     QuarantineDetail, QuarantineList, QuarantineRow, Retried, RetriedList, RetryOutcome,
 };
-pub(crate) use receiver::{AcceptedClock, CredentialList, CredentialRow, FiguresRow, Health, Status};
+pub(crate) use receiver::{AcceptedClock, CredentialList, FiguresRow, Health, Status};
 pub(crate) use replays::{DryRun, ReplayList, ReplayOrDryRun, ReplayRequest, ReplayRow};
 
 /// A name from a fixed set, such as the kind of a handler.

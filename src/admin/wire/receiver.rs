@@ -6,11 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Word;
-use crate::{
-    clock::{ClockStatus, Timestamp},
-    http::{CredentialKind, CredentialStatus, Form},
-    journal::JournalFigures,
-};
+use crate::{clock::ClockStatus, http::CredentialStatus, journal::JournalFigures};
 
 /// The health of the receiver. It gives no detailed reasons, because no credentials are needed to read it.
 #[derive(Serialize, Deserialize, JsonSchema)]
@@ -41,45 +37,7 @@ pub(crate) struct Status {
 /// The credentials: the answer to `GET credentials`.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct CredentialList {
-    pub credentials: Vec<CredentialRow>,
-}
-
-/// A credential of the public side with its last use.
-#[derive(Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(rename = "Credential")]
-pub(crate) struct CredentialRow {
-    source: Arc<str>,
-    name: Arc<str>,
-    #[schemars(with = "CredentialKind")]
-    kind: &'static str,
-    /// The only form that is accepted; null if every form is.
-    #[schemars(with = "Option<Form>")]
-    pinned: Option<&'static str>,
-    /// The form in which the credential last came; null if it was not used.
-    #[schemars(with = "Option<Form>")]
-    form: Option<&'static str>,
-    /// When the credential was last used; null if it was not used.
-    last_used_at: Option<Timestamp>,
-    /// Number of uses since the start of the process.
-    uses: u64,
-    /// The last moment at which the credential is accepted; null if it does not expire.
-    not_after: Option<Timestamp>,
-}
-
-impl From<CredentialStatus> for CredentialRow {
-    fn from(status: CredentialStatus) -> Self {
-        Self {
-            source: status.source,
-            name: status.name,
-            kind: status.kind.as_str(),
-            pinned: status.pinned.map(|form| form.as_str()),
-            form: status.form.map(|form| form.as_str()),
-            last_used_at: status.last_used_at,
-            uses: status.uses,
-            not_after: status.not_after,
-        }
-    }
+    pub credentials: Vec<CredentialStatus>,
 }
 
 /// Figures of the journal: its span, sizes, and counts.
