@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State};
 
-use super::{ApiResult, BoundedPage, PageQuery, changes::DeadChangeRequest};
+use super::{ApiResult, PageQuery, bounded_page, changes::DeadChangeRequest};
 use crate::{
     admin::{
         AdminState,
         decision::{
-            dead::{self, ChangeResult, DeadSelection},
+            dead::{ChangeResult, DeadAction, DeadSelection},
             handlers::running_handler,
         },
         error::RequestError,
@@ -17,7 +17,7 @@ use crate::{
         selection::EventSelection,
         wire::{Changed, ChangedRows, DeadDetail, DeadList, DeadRow},
     },
-    journal::DeadQuery,
+    journal::{DeadLetter, DeadQuery},
 };
 
 /// The parameters of `GET dead`.
@@ -42,14 +42,13 @@ pub(super) async fn list(
     State(shared): State<Arc<AdminState>>,
     Parameters(DeadListQuery { handler, page, events }): Parameters<DeadListQuery>,
 ) -> ApiResult<DeadList> {
-    let PageQuery { before, limit } = page;
     let journal = &shared.parts.journal;
     let read = |before, limit| journal.dead_letters(DeadQuery { handler: handler.clone(), before, limit });
-    let BoundedPage { rows: dead, next, .. } = BoundedPage::read(limit, before, read, |dead| {
+    let row = |dead: &DeadLetter| {
         let row = events.matches(&dead.event).then(|| DeadRow::from(dead));
         (dead.id, dead.event.element.raw().len(), row)
-    })
-    .await?;
+    };
+    let (dead, next) = bounded_page(page, read, row).await?;
     Ok(Json(DeadList { dead, next }))
 }
 
@@ -67,34 +66,33 @@ pub(super) async fn one(
 /// `POST dead/retry`: delivers dead letters again, through their handler's lane for the event's class.
 pub(super) async fn retry(
     State(shared): State<Arc<AdminState>>,
-    JsonBody(DeadChangeRequest { selection, dry_run }): JsonBody<DeadChangeRequest>,
+    JsonBody(request): JsonBody<DeadChangeRequest>,
 ) -> ApiResult<Changed> {
-    if let DeadSelection::Matching(filter) = &selection
+    if let DeadSelection::Matching(filter) = &request.selection
         && let Some(handler) = &filter.handler
     {
         running_handler(&shared, handler)?;
     }
-    if dry_run {
-        return counted(&shared, selection).await;
-    }
-    let ChangeResult { changed, unknown, .. } = dead::retry(&shared, selection).await?;
-    Ok(Json(Changed::new(ChangedRows::Retried(changed), unknown)))
+    change(&shared, DeadAction::Retry, request).await
 }
 
 /// `POST dead/drop`: deletes dead letters permanently.
 pub(super) async fn drop(
     State(shared): State<Arc<AdminState>>,
-    JsonBody(DeadChangeRequest { selection, dry_run }): JsonBody<DeadChangeRequest>,
+    JsonBody(request): JsonBody<DeadChangeRequest>,
 ) -> ApiResult<Changed> {
-    if dry_run {
-        return counted(&shared, selection).await;
-    }
-    let ChangeResult { changed, unknown, .. } = dead::drop(&shared, selection).await?;
-    Ok(Json(Changed::new(ChangedRows::Dropped(changed), unknown)))
+    change(&shared, DeadAction::Drop, request).await
 }
 
-/// The answer to a dry run: how many dead letters the change would affect.
-async fn counted(shared: &AdminState, selection: DeadSelection) -> ApiResult<Changed> {
-    let ChangeResult { changed, unknown, .. } = dead::count(shared, selection).await?;
-    Ok(Json(Changed::new(ChangedRows::Matches(changed), unknown)))
+/// Does this to the dead letters, or in a dry run only counts them.
+async fn change(shared: &AdminState, action: DeadAction, request: DeadChangeRequest) -> ApiResult<Changed> {
+    let DeadChangeRequest { selection, dry_run } = request;
+    let action = if dry_run { DeadAction::Count } else { action };
+    let ChangeResult { changed, unknown, .. } = action.on(shared, selection).await?;
+    let rows = match action {
+        DeadAction::Retry => ChangedRows::Retried(changed),
+        DeadAction::Drop => ChangedRows::Dropped(changed),
+        DeadAction::Count => ChangedRows::Matches(changed),
+    };
+    Ok(Json(Changed::new(rows, unknown)))
 }

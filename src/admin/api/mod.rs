@@ -52,41 +52,30 @@ impl<I: FromStr<Err: Display> + JsonSchema> TakeParameters for PageQuery<I> {
     }
 }
 
-/// A page of a list while it is being read.
-struct BoundedPage<R> {
-    rows: Vec<R>,
-    bytes: usize,
-    next: Option<i64>,
-}
-
-impl<R> BoundedPage<R> {
-    /// Reads a list whose entries carry payloads, in chunks, so that not all payloads are in memory at once. `read`
-    /// returns the chunk after a cursor, newest first. `row` returns an entry's id, its size in bytes and, if the entry
-    /// is shown, its row.
-    async fn read<T, F>(
-        limit: usize,
-        before: Option<i64>,
-        read: impl Fn(Option<i64>, usize) -> F,
-        row: impl Fn(&T) -> (i64, usize, Option<R>),
-    ) -> Result<Self, RequestError>
-    where
-        F: Future<Output = Result<Vec<T>, journal::Error>>,
-    {
-        let mut page = Self { rows: Vec::new(), bytes: 0, next: before };
-        while page.rows.len() < limit && page.bytes < PAGE_BYTES {
-            let wanted = CHUNK.min(limit - page.rows.len());
-            let chunk = read(page.next, wanted).await?;
-            for entry in &chunk {
-                let (id, size, row) = row(entry);
-                page.rows.extend(row);
-                page.bytes += size;
-                page.next = Some(id);
-            }
-            if chunk.len() < wanted {
-                page.next = None;
-                break;
-            }
+/// Reads a page of a list whose entries carry payloads, in chunks, so that not all payloads are in memory at once.
+/// `read` returns the chunk after a cursor, newest first. `row` returns an entry's id, its size in bytes and, if the
+/// entry is shown, its row. Returns the rows, and the cursor of the next page.
+async fn bounded_page<T, R, F>(
+    PageQuery { before, limit }: PageQuery<i64>,
+    read: impl Fn(Option<i64>, usize) -> F,
+    row: impl Fn(&T) -> (i64, usize, Option<R>),
+) -> Result<(Vec<R>, Option<i64>), RequestError>
+where
+    F: Future<Output = Result<Vec<T>, journal::Error>>,
+{
+    let (mut rows, mut bytes, mut next) = (Vec::new(), 0, before);
+    while rows.len() < limit && bytes < PAGE_BYTES {
+        let wanted = CHUNK.min(limit - rows.len());
+        let chunk = read(next, wanted).await?;
+        for entry in &chunk {
+            let (id, size, row) = row(entry);
+            rows.extend(row);
+            bytes += size;
+            next = Some(id);
         }
-        Ok(page)
+        if chunk.len() < wanted {
+            return Ok((rows, None));
+        }
     }
+    Ok((rows, next))
 }

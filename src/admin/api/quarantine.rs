@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State};
 
-use super::{ApiResult, BoundedPage, PageQuery, answers::Octets, changes::IdList};
+use super::{ApiResult, PageQuery, answers::Octets, bounded_page, changes::IdList};
 use crate::{
     admin::{
         AdminState,
@@ -13,20 +13,18 @@ use crate::{
         params::{JsonBody, Parameters, Segment},
         wire::{Changed, ChangedRows, QuarantineDetail, QuarantineList, QuarantineRow, Retried, RetriedList},
     },
-    journal::QuarantineQuery,
+    journal::{QuarantineEntry, QuarantineQuery},
 };
 
 /// `GET quarantine`
 pub(super) async fn list(
     State(shared): State<Arc<AdminState>>,
-    Parameters(PageQuery { before, limit }): Parameters<PageQuery<i64>>,
+    Parameters(page): Parameters<PageQuery<i64>>,
 ) -> ApiResult<QuarantineList> {
     let journal = &shared.parts.journal;
     let read = |before, limit| journal.quarantine(QuarantineQuery { before, limit });
-    let BoundedPage { rows: quarantine, next, .. } = BoundedPage::read(limit, before, read, |entry| {
-        (entry.id, entry.item.bytes.len(), Some(QuarantineRow::from(entry)))
-    })
-    .await?;
+    let row = |entry: &QuarantineEntry| (entry.id, entry.item.bytes.len(), Some(QuarantineRow::from(entry)));
+    let (quarantine, next) = bounded_page(page, read, row).await?;
     Ok(Json(QuarantineList { quarantine, next }))
 }
 

@@ -51,58 +51,43 @@ pub(in crate::admin) struct ChangeResult {
     pub(in crate::admin) unknown: Vec<i64>,
 }
 
-/// Delivers dead letters again, through their handler's lane for the event's class.
-pub(in crate::admin) async fn retry(
-    shared: &AdminState,
-    selection: DeadSelection,
-) -> Result<ChangeResult, RequestError> {
-    let result = DeadAction::Retry.on(shared, selection).await?;
-    if result.changed > 0 {
-        let retried = result.changed;
-        tracing::info!(user = shared.user(), retried, "dead letters retried by an operator");
-    }
-    Ok(result)
-}
-
-/// Deletes dead letters permanently.
-pub(in crate::admin) async fn drop(
-    shared: &AdminState,
-    selection: DeadSelection,
-) -> Result<ChangeResult, RequestError> {
-    let result = DeadAction::Drop.on(shared, selection).await?;
-    if result.changed > 0 {
-        let dropped = result.changed;
-        tracing::info!(user = shared.user(), dropped, "dead letters dropped by an operator");
-    }
-    Ok(result)
-}
-
-/// Counts the dead letters that a change would affect.
-pub(in crate::admin) async fn count(
-    shared: &AdminState,
-    selection: DeadSelection,
-) -> Result<ChangeResult, RequestError> {
-    DeadAction::Count.on(shared, selection).await
-}
-
+/// What happens to the selected dead letters.
 #[derive(Clone, Copy)]
-enum DeadAction {
+pub(in crate::admin) enum DeadAction {
+    /// They are delivered again, through their handler's lane for the event's class.
     Retry,
+    /// They are deleted permanently.
     Drop,
+    /// They are only counted.
     Count,
 }
 
 impl DeadAction {
-    async fn on(self, shared: &AdminState, selection: DeadSelection) -> Result<ChangeResult, RequestError> {
+    pub(in crate::admin) async fn on(
+        self,
+        shared: &AdminState,
+        selection: DeadSelection,
+    ) -> Result<ChangeResult, RequestError> {
         let journal = &*shared.parts.journal;
-        match selection {
+        let result = match selection {
             DeadSelection::Ids(ids) => {
                 let done = self.on_ids(journal, ids.clone()).await?;
                 let unknown = ids.into_iter().filter(|id| !done.contains(id)).collect();
-                Ok(ChangeResult { changed: done.len(), newest: None, unknown })
+                ChangeResult { changed: done.len(), newest: None, unknown }
             }
-            DeadSelection::Matching(filter) => self.on_matching(journal, &filter).await,
+            DeadSelection::Matching(filter) => self.on_matching(journal, &filter).await?,
+        };
+        let (user, changed) = (shared.user(), result.changed);
+        match self {
+            Self::Retry if changed > 0 => {
+                tracing::info!(user, retried = changed, "dead letters retried by an operator");
+            }
+            Self::Drop if changed > 0 => {
+                tracing::info!(user, dropped = changed, "dead letters dropped by an operator");
+            }
+            _ => {}
         }
+        Ok(result)
     }
 
     /// Returns the ids that exist.

@@ -6,7 +6,7 @@ use super::{filter, list_fields, one::dead_letter};
 use crate::admin::{
     AdminState,
     decision::{
-        dead::{self, ChangeResult, DeadFilter, DeadSelection},
+        dead::{ChangeResult, DeadAction, DeadFilter, DeadSelection},
         handlers::running_handler,
     },
     error::RequestError,
@@ -30,7 +30,8 @@ pub(in crate::admin::page) async fn confirm_retry(
     back: (String, &'static str),
 ) -> PageResult {
     let selection = DeadSelection::Matching(Box::new(retried(&visit.shared, form)?));
-    let ChangeResult { changed: matches, newest, .. } = dead::count(&visit.shared, selection).await?;
+    let ChangeResult { changed: matches, newest, .. } =
+        DeadAction::Count.on(&visit.shared, selection).await?;
     let dead = quantity(matches as u64, "dead letter", "dead letters");
     let of = form.text("handler").map(|handler| format!(" of {handler}")).unwrap_or_default();
     let what = if matches == 0 {
@@ -61,7 +62,7 @@ pub(in crate::admin::page) async fn retry_matching(posted: Posted) -> PageResult
     let newest: Option<i64> = form.read("newest")?;
     let before = newest.map(|newest| newest.saturating_add(1));
     let filter = DeadFilter { before, ..retried(shared, form)? };
-    let done = dead::retry(shared, DeadSelection::Matching(Box::new(filter))).await?.changed;
+    let done = DeadAction::Retry.on(shared, DeadSelection::Matching(Box::new(filter))).await?.changed;
     let what = match done {
         0 => "Nothing was left to retry.".to_owned(),
         1 => "1 dead letter is being retried: it leaves this list once it is delivered.".to_owned(),
@@ -83,7 +84,7 @@ pub(in crate::admin::page) async fn retry(Path(id): Path<String>, posted: Posted
     let dead = dead_letter(posted.visit.journal(), &id).await?;
     let shared = &posted.visit.shared;
     let (id, handler) = (dead.id, running_handler(shared, &dead.lane.handler)?);
-    dead::retry(shared, DeadSelection::Ids(vec![id])).await?;
+    DeadAction::Retry.on(shared, DeadSelection::Ids(vec![id])).await?;
     let what =
         format!("Dead letter {id} is being retried: it leaves this list once {handler} has delivered it.");
     posted.says("/dead", true, what)
@@ -104,7 +105,7 @@ pub(in crate::admin::page) async fn ask_to_drop(Path(id): Path<String>, visit: P
 /// `POST /dead/{id}/drop`: deletes the dead letter permanently.
 pub(in crate::admin::page) async fn drop(Path(id): Path<String>, posted: Posted) -> PageResult {
     let id = dead_letter(posted.visit.journal(), &id).await?.id;
-    dead::drop(&posted.visit.shared, DeadSelection::Ids(vec![id])).await?;
+    DeadAction::Drop.on(&posted.visit.shared, DeadSelection::Ids(vec![id])).await?;
     posted.says("/dead", true, format!("Dead letter {id} was dropped."))
 }
 
