@@ -8,7 +8,7 @@ use super::ApiResult;
 use crate::{
     admin::{
         AdminState,
-        decision::replays::{self, Plan, ReplaySelection},
+        decision::replays::{self, Plan},
         error::RequestError,
         params::{JsonBody, Parameters, Segment},
         selection::FilterSelection,
@@ -23,9 +23,8 @@ pub(super) async fn start(
     State(shared): State<Arc<AdminState>>,
     JsonBody(request): JsonBody<ReplayRequest<FilterSelection>>,
 ) -> ApiResult<ReplayOrDryRun> {
-    let ReplayRequest { handler, since, until, filter, rate, dry_run } = request;
-    let selection = ReplaySelection { handler, since, until, upto: None, filter, rate };
-    let plan = Plan::of(&shared, selection).await?;
+    let dry_run = request.dry_run;
+    let plan = Plan::of(&shared, request, None).await?;
     let plan =
         plan.ok_or_else(|| RequestError::NotFound("event that was received in that time".to_owned()))?;
     if dry_run {

@@ -1,6 +1,6 @@
 //! Count, start and change replays.
 
-use std::{num::NonZeroU32, sync::Arc};
+use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
@@ -10,28 +10,12 @@ use crate::{
         AdminState,
         error::RequestError,
         selection::{FilterSelection, before_all_since, last_before},
-        wire::ReplayRow,
+        wire::{ReplayRequest, ReplayRow},
     },
-    clock::Timestamp,
     dispatch::{Matches, Replayer},
     handler::Filter,
     journal::{NewReplay, Replay, ReplayState},
 };
-
-/// The request for a replay.
-pub(in crate::admin) struct ReplaySelection {
-    pub(in crate::admin) handler: String,
-    /// Only events received at this time or later.
-    pub(in crate::admin) since: Option<Timestamp>,
-    /// Only events received before this time.
-    pub(in crate::admin) until: Option<Timestamp>,
-    /// Only events up to this seq: the newest one when the events were counted.
-    pub(in crate::admin) upto: Option<u64>,
-    /// A further filter, applied in addition to the handler's own.
-    pub(in crate::admin) filter: FilterSelection,
-    /// The maximum number of events per second.
-    pub(in crate::admin) rate: Option<NonZeroU32>,
-}
 
 /// The replay to start. It covers the events that are stored now, not later ones.
 pub(in crate::admin) struct Plan {
@@ -40,21 +24,24 @@ pub(in crate::admin) struct Plan {
 }
 
 impl Plan {
-    /// Resolves a request into a plan. Returns `None` if no event was received in that time.
+    /// Resolves a request into a plan, which covers only events up to the seq `upto`: the newest one when the events
+    /// were counted. Returns `None` if no event was received in that time.
     pub(in crate::admin) async fn of(
         shared: &AdminState,
-        selection: ReplaySelection,
+        request: ReplayRequest<FilterSelection>,
+        upto: Option<u64>,
     ) -> Result<Option<Self>, RequestError> {
+        let ReplayRequest { handler, since, until, filter, rate, .. } = request;
+        let FilterSelection { settings, filter } = filter;
         let journal = &*shared.parts.journal;
-        let handler = running_handler(shared, &selection.handler)?;
-        let FilterSelection { settings, filter } = selection.filter;
+        let handler = running_handler(shared, &handler)?;
         let tip = *journal.tip().borrow();
-        let end = selection.upto.map_or(tip, |upto| upto.min(tip));
-        let after = match selection.since {
+        let end = upto.map_or(tip, |upto| upto.min(tip));
+        let after = match since {
             Some(since) => before_all_since(journal, since).await?,
             None => 0,
         };
-        let upto = match selection.until {
+        let upto = match until {
             Some(until) => last_before(journal, until).await?.min(end),
             None => end,
         };
@@ -62,7 +49,7 @@ impl Plan {
             return Ok(None);
         }
         let text = serde_json::to_string(&settings).map_err(|_never| RequestError::Internal)?;
-        let new = NewReplay { handler, after, upto, filter: text, rate: selection.rate };
+        let new = NewReplay { handler, after, upto, filter: text, rate };
         Ok(Some(Self { new, filter }))
     }
 

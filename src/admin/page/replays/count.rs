@@ -8,10 +8,7 @@ use axum::extract::Path;
 use super::starts::{ReplayStart, Starts};
 use crate::{
     admin::{
-        decision::{
-            handlers::running_handler,
-            replays::{Plan, ReplaySelection},
-        },
+        decision::{handlers::running_handler, replays::Plan},
         error::RequestError,
         page::{
             dead,
@@ -22,6 +19,8 @@ use crate::{
             frame::Frame,
             links,
         },
+        selection::FilterSelection,
+        wire::ReplayRequest,
     },
     dispatch::Matches,
     journal::Journal,
@@ -62,9 +61,9 @@ pub(in crate::admin::page) async fn count(Path(name): Path<String>, posted: Post
     }
     fields.extend(form.kept(&["rate"]));
     let back = links::with_query(&own, &fields);
-    let selection = selection(&form, &handler)?;
-    let rate = selection.rate;
-    let plan = Plan::of(&visit.shared, selection).await?;
+    let request = request(&form, &handler)?;
+    let rate = request.rate;
+    let plan = Plan::of(&visit.shared, request, form.read("upto")?).await?;
     let matches = match &plan {
         Some(plan) => plan.count(&visit.shared).await?,
         None => Matches::default(),
@@ -101,7 +100,7 @@ pub(in crate::admin::page) async fn start(posted: Posted) -> PageResult {
     let number: Option<u128> = form.read("start")?;
     let number =
         number.ok_or_else(|| RequestError::parameter("start", "is missing: count the events again"))?;
-    let plan = Plan::of(shared, selection(form, &handler)?).await?;
+    let plan = Plan::of(shared, request(form, &handler)?, form.read("upto")?).await?;
     let plan =
         plan.ok_or_else(|| RequestError::NotFound("event that was received in that time".to_owned()))?;
     // On a double click, the browser aborts the first request. The task finishes anyway, and its replay is remembered.
@@ -117,16 +116,10 @@ pub(in crate::admin::page) async fn start(posted: Posted) -> PageResult {
     posted.says("/replays", true, what)
 }
 
-fn selection(form: &FormFields, handler: &str) -> Result<ReplaySelection, RequestError> {
+fn request(form: &FormFields, handler: &str) -> Result<ReplayRequest<FilterSelection>, RequestError> {
     let (since, until) = form.times()?;
-    Ok(ReplaySelection {
-        handler: handler.to_owned(),
-        since,
-        until,
-        upto: form.read("upto")?,
-        filter: form.filter_selection()?,
-        rate: form.read("rate")?,
-    })
+    let (filter, rate) = (form.filter_selection()?, form.read("rate")?);
+    Ok(ReplayRequest { handler: handler.to_owned(), since, until, filter, rate, dry_run: false })
 }
 
 /// A seq with the time when the event was received; no time if retention has deleted the event since.
