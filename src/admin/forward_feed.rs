@@ -5,38 +5,22 @@
 
 use std::sync::Arc;
 
-use super::selection::EventSelection;
+use super::selection::{EventSelection, PAGE_BYTES};
 use crate::{
     event::Event,
-    journal::{Claim, EventPage},
+    handler::Filter,
+    journal::{Claim, EventPage, EventQuery},
 };
 
 /// A page ends after this many claims of both classes.
 const CLAIMS: usize = 20;
-/// A page also ends when it holds this many bytes of payload.
-const PAGE_BYTES: usize = 4 << 20;
 /// Events claimed at once, per class.
 pub const CHUNK: usize = 1_000;
 
-/// A selection of events, and the seq to start after.
-#[derive(Clone, Debug, Default)]
-pub struct ForwardQuery {
-    /// Only events with a higher seq: the `next` of the previous page.
-    pub after: u64,
-    /// Only events with a lower seq. A caller that selects by `until` must also set this bound: `until` does not end
-    /// the list, because received times can decrease when the clock is corrected.
-    pub before: Option<u64>,
-    pub name: Option<String>,
-    pub source: Option<String>,
-    /// Further conditions on the time and content.
-    pub selection: EventSelection,
-    /// The maximum number of events in the page.
-    pub limit: usize,
-}
-
 /// A page of events, oldest first, while it is being read.
 pub struct ForwardPage {
-    query: ForwardQuery,
+    query: EventQuery,
+    selection: EventSelection,
     events: Vec<Arc<Event>>,
     /// All events up to this seq were read.
     through: u64,
@@ -47,10 +31,12 @@ pub struct ForwardPage {
 }
 
 impl ForwardPage {
-    /// Starts an empty page.
-    pub const fn new(query: ForwardQuery) -> Self {
-        let through = query.after;
-        Self { query, events: Vec::new(), through, ended: false, claims: 0, bytes: 0 }
+    /// Starts an empty page of the events with a seq above `after`, the `next` of the previous page. A query by `until`
+    /// must also have `before`: `until` does not end the list, because received times can decrease when the clock is
+    /// corrected.
+    pub fn new(after: u64, query: EventQuery, filter: Filter) -> Self {
+        let selection = EventSelection { since: query.since, until: query.until, filter };
+        Self { query, selection, events: Vec::new(), through: after, ended: false, claims: 0, bytes: 0 }
     }
 
     /// The seq after which to claim next, [`CHUNK`] events per class; `None` if the page is full or there are no more
@@ -65,12 +51,13 @@ impl ForwardPage {
         self.claims += 1;
         let after = self.through;
         for event in events {
-            if self.query.is_over_at(&event) {
+            // Neither this event nor any later one can match.
+            if self.query.before.is_some_and(|before| event.seq >= before) {
                 self.ended = true;
                 return;
             }
             self.through = event.seq;
-            if !self.query.matches(&event) {
+            if !self.matches(&event) {
                 continue;
             }
             self.bytes += event.element.raw().len();
@@ -87,17 +74,10 @@ impl ForwardPage {
     pub fn page(self) -> EventPage {
         EventPage { events: self.events, next: (!self.ended).then_some(self.through) }
     }
-}
-
-impl ForwardQuery {
-    /// Returns whether neither this event nor any later one can match.
-    fn is_over_at(&self, event: &Event) -> bool {
-        self.before.is_some_and(|before| event.seq >= before)
-    }
 
     fn matches(&self, event: &Event) -> bool {
-        self.name.as_ref().is_none_or(|name| name == event.element.name())
-            && self.source.as_ref().is_none_or(|source| **source == *event.source)
+        self.query.name.as_ref().is_none_or(|name| name == event.element.name())
+            && self.query.source.as_ref().is_none_or(|source| **source == *event.source)
             && self.selection.matches(event)
     }
 }
@@ -113,8 +93,8 @@ mod tests {
     }
 
     /// Reads one page from a journal with `stored` events, claimed ten per class at a time.
-    fn page(stored: u64, query: ForwardQuery) -> (Vec<u64>, Option<u64>) {
-        let mut page = ForwardPage::new(query);
+    fn page(stored: u64, after: u64, query: EventQuery) -> (Vec<u64>, Option<u64>) {
+        let mut page = ForwardPage::new(after, query, Filter::default());
         while let Some(after) = page.reads() {
             page.take(Claim::of_all(Class::ALL.map(|class| {
                 let all = (after + 1..=stored).map(|seq| event(seq, name(seq)));
@@ -131,7 +111,7 @@ mod tests {
     fn pages_have_every_event_of_both_classes_once_and_in_order() {
         let (mut seen, mut after) = (Vec::new(), Some(0));
         while let Some(from) = after {
-            let (seqs, next) = page(500, ForwardQuery { after: from, limit: 7, ..ForwardQuery::default() });
+            let (seqs, next) = page(500, from, EventQuery { limit: 7, ..EventQuery::default() });
             seen.extend(seqs);
             after = next;
         }
@@ -140,16 +120,14 @@ mod tests {
 
     #[test]
     fn a_page_ends_at_until_at_before_and_after_20_claims() {
-        let selection =
-            EventSelection { until: Some(Timestamp::from_ms(6_000)), ..EventSelection::default() };
-        let query =
-            ForwardQuery { after: 2, before: Some(8), limit: 100, selection, ..ForwardQuery::default() };
-        assert_eq!(page(500, query), (vec![3, 4, 5], None));
-        let between = ForwardQuery { after: 2, before: Some(5), limit: 100, ..ForwardQuery::default() };
-        assert_eq!(page(500, between), (vec![3, 4], None));
-        let nothing = ForwardQuery { name: Some("other".to_owned()), limit: 5, ..ForwardQuery::default() };
-        let (seqs, next) = page(10_000, nothing);
+        let until = Some(Timestamp::from_ms(6_000));
+        let query = EventQuery { until, before: Some(8), limit: 100, ..EventQuery::default() };
+        assert_eq!(page(500, 2, query), (vec![3, 4, 5], None));
+        let between = EventQuery { before: Some(5), limit: 100, ..EventQuery::default() };
+        assert_eq!(page(500, 2, between), (vec![3, 4], None));
+        let nothing = EventQuery { name: Some("other".to_owned()), limit: 5, ..EventQuery::default() };
+        let (seqs, next) = page(10_000, 0, nothing);
         assert!(seqs.is_empty() && next.is_some_and(|next| next < 1_000), "{next:?}");
-        assert_eq!(page(0, ForwardQuery { limit: 5, ..ForwardQuery::default() }), (vec![], None));
+        assert_eq!(page(0, 0, EventQuery { limit: 5, ..EventQuery::default() }), (vec![], None));
     }
 }

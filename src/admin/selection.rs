@@ -76,7 +76,7 @@ pub struct FilteredPage {
 /// A page ends after this many reads of the journal.
 const READS: usize = 20;
 /// A page also ends when it holds this many bytes of payload.
-const PAGE_BYTES: usize = 4 << 20;
+pub(super) const PAGE_BYTES: usize = 4 << 20;
 /// Events per read.
 const CHUNK: usize = 1_000;
 

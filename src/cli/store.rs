@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     admin::{
-        forward_feed::{self, ForwardPage, ForwardQuery},
+        forward_feed::{self, ForwardPage},
         selection::{EventSelection, FilteredPage},
         wire::{DeadDetail, DeadRow, HandlerList, QuarantineDetail, QuarantineRow, push_event},
     },
@@ -97,18 +97,18 @@ impl Store {
                 client.get(&["events"], &asked)
             }
             Self::Stopped(journal) => {
-                let (source, selection) = (source.map(str::to_owned), selection.narrowed()?);
-                let (since, until) = (selection.since, selection.until);
-                let mut query =
-                    ForwardQuery { after, source, selection, limit: PAGE, ..ForwardQuery::default() };
-                if let Some(since) = since {
-                    query.after = after.max(journal.before_all_since(since)?);
-                }
+                let EventSelection { since, until, filter } = selection.narrowed()?;
+                let source = source.map(str::to_owned);
+                let mut query = EventQuery { source, since, until, limit: PAGE, ..EventQuery::default() };
+                let after = match since {
+                    Some(since) => after.max(journal.before_all_since(since)?),
+                    None => after,
+                };
                 if until.is_some() {
                     let last = journal.events(&EventQuery { until, limit: 1, ..EventQuery::default() })?;
                     query.before = Some(last.events.first().map_or(1, |last| last.seq + 1));
                 }
-                let mut onward = ForwardPage::new(query);
+                let mut onward = ForwardPage::new(after, query, filter);
                 while let Some(after) = onward.reads() {
                     onward.take(journal.claim_all(after, forward_feed::CHUNK)?);
                 }

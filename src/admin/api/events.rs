@@ -17,9 +17,9 @@ use crate::{
     admin::{
         AdminState,
         error::RequestError,
-        forward_feed::{self, ForwardPage, ForwardQuery},
+        forward_feed::{self, ForwardPage},
         params::{Parameters, Segment, TakeParameters, UrlQuery},
-        selection::{EventSelection, before_all_since, last_before, read_filtered},
+        selection::{before_all_since, last_before, read_filtered},
         wire::{EventList, EventWithLanes, push_event},
     },
     handler::Filter,
@@ -62,7 +62,7 @@ pub(super) async fn list(
 ) -> Result<JsonText<EventList>, RequestError> {
     let journal = &*shared.parts.journal;
     let page = match (after, filter) {
-        (Some(after), filter) => oldest_first(journal, query, after, filter.unwrap_or_default()).await?,
+        (Some(after), filter) => oldest_first(journal, after, query, filter.unwrap_or_default()).await?,
         (None, None) => journal.events(query).await?,
         (None, Some(filter)) => read_filtered(journal, query, &filter).await?,
     };
@@ -80,21 +80,18 @@ pub(super) async fn list(
 
 async fn oldest_first(
     journal: &dyn Journal,
-    query: EventQuery,
-    after: u64,
+    mut after: u64,
+    mut query: EventQuery,
     filter: Filter,
 ) -> Result<EventPage, RequestError> {
-    let EventQuery { name, source, since, until, before, limit } = query;
-    let after = match since {
-        Some(since) => after.max(before_all_since(journal, since).await?),
-        None => after,
-    };
-    let before = match until {
-        Some(until) => Some((last_before(journal, until).await? + 1).min(before.unwrap_or(u64::MAX))),
-        None => before,
-    };
-    let selection = EventSelection { since, until, filter };
-    let mut page = ForwardPage::new(ForwardQuery { after, before, name, source, selection, limit });
+    if let Some(since) = query.since {
+        after = after.max(before_all_since(journal, since).await?);
+    }
+    if let Some(until) = query.until {
+        let end = last_before(journal, until).await? + 1;
+        query.before = Some(end.min(query.before.unwrap_or(end)));
+    }
+    let mut page = ForwardPage::new(after, query, filter);
     while let Some(after) = page.reads() {
         page.take(journal.claim_all(after, forward_feed::CHUNK).await?);
     }

@@ -32,11 +32,9 @@ use super::{
     chunks::CHUNK,
     error::RequestError,
     params::{TakeParameters, UrlQuery},
+    selection::PAGE_BYTES,
 };
 use crate::journal;
-
-/// A page takes no more rows after this many bytes of payload.
-const PAGE_BYTES: usize = 4 << 20;
 
 type ApiResult<T> = Result<Json<T>, RequestError>;
 
