@@ -14,7 +14,7 @@ mod repair;
 mod tail;
 mod writer;
 
-use std::{num::NonZeroU32, path::PathBuf, slice, sync::Arc};
+use std::{iter, num::NonZeroU32, path::PathBuf, sync::Arc};
 
 use serde::Deserialize;
 use tokio::sync::Mutex;
@@ -130,7 +130,7 @@ fn append(writer: &mut Writer, archive: &Arc<Archive>, events: &[Delivery]) -> R
     if writer.rotate_if_due(clock::now(), bytes as u64)? {
         archive.tidy_soon();
     }
-    writer.append(Lines(events.iter()))
+    writer.append(lines(&events))
 }
 
 /// The events whose lines are not in the file. Replayed events are always written again, because the operator requested
@@ -145,21 +145,18 @@ fn missing<'a>(tail: &Tail, events: &'a [Delivery]) -> Vec<&'a Event> {
 }
 
 /// Renders the lines of events, in chunks.
-struct Lines<'a>(slice::Iter<'a, &'a Event>);
-
-impl Iterator for Lines<'_> {
-    type Item = String;
-
-    fn next(&mut self) -> Option<String> {
+fn lines(events: &[&Event]) -> impl Iterator<Item = String> {
+    let mut events = events.iter();
+    iter::from_fn(move || {
         let mut chunk = String::new();
         while chunk.len() < CHUNK_BYTES
-            && let Some(event) = self.0.next()
+            && let Some(event) = events.next()
         {
             event.push_json_line(&mut chunk);
             chunk.push('\n');
         }
         (!chunk.is_empty()).then_some(chunk)
-    }
+    })
 }
 
 /// A file with this content in a temporary folder, for unit tests.
@@ -179,16 +176,10 @@ mod tests {
     };
 
     use super::*;
-    use crate::clock::Timestamp;
+    use crate::{clock::Timestamp, handler::settings_of};
 
     async fn jsonl(path: &Path) -> Jsonl {
-        let settings = Settings {
-            path: path.to_owned(),
-            rotate_size: Size(0),
-            rotate_daily: false,
-            gzip: false,
-            keep: None,
-        };
+        let settings = settings_of::<Jsonl>(&format!("path = {path:?}")).unwrap();
         let begun = Instant::now();
         loop {
             // The background thread of an earlier handler may still hold the lock for a moment.
@@ -204,7 +195,7 @@ mod tests {
         Delivery::sample(seq, r#"{"eventName":"x"}"#)
     }
 
-    fn lines(path: &Path) -> usize {
+    fn line_count(path: &Path) -> usize {
         std::fs::read_to_string(path).unwrap().lines().count()
     }
 
@@ -222,7 +213,7 @@ mod tests {
         give_up(&jsonl, &[event(1), event(2)]).await;
         jsonl.deliver(&[event(1)]).await.unwrap();
         jsonl.deliver(&[event(2), event(3)]).await.unwrap();
-        assert_eq!(lines(&path), 3);
+        assert_eq!(line_count(&path), 3);
     }
 
     #[tokio::test]
@@ -232,14 +223,14 @@ mod tests {
         for _ in 0..3 {
             jsonl(&path).await.deliver(&[event(1), event(2)]).await.unwrap();
         }
-        assert_eq!(lines(&path), 2);
+        assert_eq!(line_count(&path), 2);
         let replayed = Delivery { replay: true, ..event(1) };
         jsonl(&path).await.deliver(&[replayed]).await.unwrap();
-        assert_eq!(lines(&path), 3);
+        assert_eq!(line_count(&path), 3);
         let of_another_journal = Event { came_at: Timestamp::from_ms(1), ..(*event(1).event).clone() };
         let delivery = Delivery::new(Arc::new(of_another_journal), 1, false);
         jsonl(&path).await.deliver(&[delivery]).await.unwrap();
-        assert_eq!(lines(&path), 4);
+        assert_eq!(line_count(&path), 4);
     }
 
     #[tokio::test]
@@ -254,6 +245,6 @@ mod tests {
         drop(hangs);
         jsonl.deliver(&events).await.unwrap();
         drop(jsonl);
-        assert_eq!(lines(&path), 1);
+        assert_eq!(line_count(&path), 1);
     }
 }
