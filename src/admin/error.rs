@@ -27,11 +27,8 @@ pub(super) enum RequestError {
     #[error("the body: {0}")]
     Body(String),
     /// The body exceeds the limit for admin requests.
-    #[error("the body is larger than {limit} bytes")]
-    TooLarge {
-        /// The limit in bytes.
-        limit: usize,
-    },
+    #[error("the body is larger than {0} bytes")]
+    TooLarge(usize),
     #[error("the body did not arrive in time")]
     TooSlow,
     /// The requested object does not exist.
@@ -54,11 +51,8 @@ pub(super) enum RequestError {
     #[error("insight: {}", .0.class())]
     Insight(#[from] insight::Error),
     /// The maximum number of tails is already open.
-    #[error("the maximum of {limit} open tails is reached: close one, or try again later")]
-    TooManyTails {
-        /// The maximum number of tails.
-        limit: usize,
-    },
+    #[error("the maximum of {0} open tails is reached: close one, or try again later")]
+    TooManyTails(usize),
     /// A part of the request panicked, or its answer could not be serialized.
     #[error("internal error in bikhook: the log says more")]
     Internal,
@@ -72,7 +66,7 @@ impl RequestError {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::Parameter { .. } | Self::Body(_) => StatusCode::BAD_REQUEST,
-            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Insight(insight::Error::Journal(error)) | Self::Journal(error) => of_journal(error),
             Self::NotFound(_) | Self::NoInsight => StatusCode::NOT_FOUND,
@@ -80,7 +74,7 @@ impl RequestError {
             Self::Insight(insight::Error::Stopped)
             | Self::Append(_)
             | Self::LanesEnded(_)
-            | Self::TooManyTails { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            | Self::TooManyTails(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }

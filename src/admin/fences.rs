@@ -138,11 +138,7 @@ impl Fences {
         match content_type(headers) {
             Some(kind) if kind.eq_ignore_ascii_case("application/json") => Ok(()),
             Some(kind) if of_the_page && kind.eq_ignore_ascii_case(FORM) => {
-                if says_same_origin(headers) {
-                    Ok(())
-                } else {
-                    Err(FenceRefusal::Origin)
-                }
+                says_same_origin(headers).then_some(()).ok_or(FenceRefusal::Origin)
             }
             _ => Err(FenceRefusal::ContentType),
         }

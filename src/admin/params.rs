@@ -291,7 +291,7 @@ pub(super) async fn body_of(headers: &HeaderMap, body: Body) -> Result<Bytes, Re
     let declared = headers.get(CONTENT_LENGTH);
     let declared = declared.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|length| length > BODY_BYTES) {
-        return Err(RequestError::TooLarge { limit: BODY_BYTES });
+        return Err(RequestError::TooLarge(BODY_BYTES));
     }
     tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, BODY_BYTES))
         .await
@@ -300,7 +300,7 @@ pub(super) async fn body_of(headers: &HeaderMap, body: Body) -> Result<Bytes, Re
             let too_large = std::error::Error::source(&error)
                 .is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
             if too_large {
-                RequestError::TooLarge { limit: BODY_BYTES }
+                RequestError::TooLarge(BODY_BYTES)
             } else {
                 RequestError::Body("it could not be read to its end".to_owned())
             }

@@ -73,7 +73,7 @@ impl EventTail {
         after: Option<u64>,
     ) -> Result<Self, RequestError> {
         let place = Arc::clone(&shared.tails).try_acquire_owned();
-        let place = place.map_err(|_full| RequestError::TooManyTails { limit: TAILS })?;
+        let place = place.map_err(|_full| RequestError::TooManyTails(TAILS))?;
         let tip = shared.parts.journal.tip();
         let newest = *tip.borrow();
         Ok(Self {

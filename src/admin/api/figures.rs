@@ -82,17 +82,18 @@ impl TakeParameters for FigureRequest {
 }
 
 impl FigureRequest {
-    fn query(&self, span: Span) -> FigureQuery {
+    fn query(&self, (since, until): Span) -> FigureQuery {
         FigureQuery {
-            since: Some(span.since),
-            until: Some(span.last_hour_too()),
+            since: Some(since),
+            // An hour that has only begun counts too.
+            until: Some(until.plus_ms(HOUR_MS - 1)),
             only: self.only.clone(),
             by: self.by.clone(),
             tests: self.tests,
         }
     }
 
-    fn answer<R>(self, Span { since, until }: Span, rows: Vec<R>) -> ApiResult<FigureList<R>> {
+    fn answer<R>(self, (since, until): Span, rows: Vec<R>) -> ApiResult<FigureList<R>> {
         bounded(&rows, "by")?;
         let by = self.by.into_iter().map(|by| by.as_str().to_owned()).collect();
         Ok(Json(FigureList { since, until, by, rows }))
@@ -124,9 +125,8 @@ pub(super) async fn arrivals(
     State(shared): State<Arc<AdminState>>,
     Parameters(ArrivalQuery { span, by_day }): Parameters<ArrivalQuery>,
 ) -> ApiResult<ArrivalList> {
-    let span = span.of(&shared);
-    let rows =
-        insight::of(&shared)?.ask(move |file| ask::arrivals(file, span.since, span.until, by_day)).await?;
+    let (since, until) = span.of(&shared);
+    let rows = insight::of(&shared)?.ask(move |file| ask::arrivals(file, since, until, by_day)).await?;
     bounded(&rows, "since")?;
     Ok(Json(ArrivalList { rows }))
 }
@@ -168,23 +168,12 @@ impl SpanRequest {
 
     fn of(self, shared: &AdminState) -> Span {
         let until = self.until.unwrap_or_else(|| shared.parts.journal.clock().now());
-        Span { since: self.since.unwrap_or_else(|| until.plus_ms(-SINCE_MS)), until }
+        (self.since.unwrap_or_else(|| until.plus_ms(-SINCE_MS)), until)
     }
 }
 
-/// The period of a query.
-#[derive(Clone, Copy)]
-struct Span {
-    since: Timestamp,
-    until: Timestamp,
-}
-
-impl Span {
-    /// The end of the period, moved so that an hour which has only begun counts too.
-    fn last_hour_too(self) -> Timestamp {
-        self.until.plus_ms(HOUR_MS - 1)
-    }
-}
+/// The period of a query: its start and its end.
+type Span = (Timestamp, Timestamp);
 
 /// Rejects an answer with more than [`ROWS`] rows. `by` is the parameter that the error names.
 fn bounded<T>(rows: &[T], by: &'static str) -> Result<(), RequestError> {

@@ -97,7 +97,7 @@ pub(super) async fn rows(headers: HeaderMap, visit: PageVisit) -> PageResult {
     let after = last_seq(&headers)?.or(form.read("after")?);
     let tail = match EventTail::new(&visit.shared, source, filter, after) {
         Ok(tail) => tail,
-        Err(full @ RequestError::TooManyTails { .. }) => {
+        Err(full @ RequestError::TooManyTails(_)) => {
             let line = Line::default().event("full").data(full.to_string());
             return Ok(uncached(stream::iter([Ok(line)])));
         }

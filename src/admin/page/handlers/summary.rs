@@ -15,6 +15,7 @@ use crate::{
 };
 
 /// A handler, summarized over its lanes.
+#[derive(Default)]
 pub(in crate::admin::page) struct HandlerRow {
     pub(in crate::admin::page) name: Arc<str>,
     pub(in crate::admin::page) kind: &'static str,
@@ -53,11 +54,7 @@ impl HandlerRow {
             destination: Arc::clone(&lane.destination),
             condition: lane.state,
             dead,
-            set_aside: 0,
-            last_failure: None,
-            open_error: None,
-            lag: 0,
-            lag_seconds: 0,
+            ..Self::default()
         }
     }
 
