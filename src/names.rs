@@ -2,10 +2,10 @@
 
 /// Declares an enum from the table of its variants and their names in storage and in output.
 macro_rules! names {
-    ($(#[$doc:meta])* pub enum $set:ident { $($(#[$variant_doc:meta])* $variant:ident = $name:literal,)* }) => {
+    ($(#[$doc:meta])* $vis:vis enum $set:ident { $($(#[$variant_doc:meta])* $variant:ident = $name:literal,)* }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum $set {
+        $vis enum $set {
             $($(#[$variant_doc])* $variant,)*
         }
 

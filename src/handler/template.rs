@@ -9,7 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::safe_text::push_safe;
-use crate::event::Event;
+use crate::{event::Event, names::names};
 
 /// A value is truncated to this many characters. BIK's names are shorter, and destinations limit the whole name.
 const VALUE_CHARS: usize = 100;
@@ -31,29 +31,23 @@ enum Part {
     Value(Placeholder),
 }
 
-/// The values that a template can use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Placeholder {
-    /// The source that received the event.
-    Source,
-    /// The name of the event (`eventName`).
-    Event,
-    /// The class of the event: `incoming` or `other`.
-    Class,
-    /// The first status of the event, or `none`.
-    Status,
+names! {
+    /// The values that a template can use.
+    enum Placeholder {
+        /// The source that received the event.
+        Source = "source",
+        /// The name of the event (`eventName`).
+        Event = "event",
+        /// The class of the event: `incoming` or `other`.
+        Class = "class",
+        /// The first status of the event, or `none`.
+        Status = "status",
+    }
 }
 
 impl Placeholder {
-    const ALL: [(&'static str, Self); 4] =
-        [("source", Self::Source), ("event", Self::Event), ("class", Self::Class), ("status", Self::Status)];
-
-    fn named(name: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, placeholder)| *placeholder)
-    }
-
-    fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(_, placeholder)| *placeholder == self).map_or("", |(name, _)| *name)
+    fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|placeholder| placeholder.as_str() == name)
     }
 
     fn push(self, event: &Event, is_safe: impl Fn(char) -> bool, out: &mut String) {
@@ -88,7 +82,7 @@ impl fmt::Display for Template {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.parts.iter().try_for_each(|part| match part {
             Part::Text(text) => f.write_str(text),
-            Part::Value(value) => write!(f, "{{{}}}", value.name()),
+            Part::Value(value) => write!(f, "{{{}}}", value.as_str()),
         })
     }
 }
@@ -108,7 +102,7 @@ impl Template {
             push_text(before, &mut parts)?;
             let (name, after) = after.split_once('}').ok_or(TemplateError::Brace)?;
             let placeholder =
-                Placeholder::named(name).ok_or_else(|| TemplateError::Unknown(name.to_owned()))?;
+                Placeholder::from_name(name).ok_or_else(|| TemplateError::Unknown(name.to_owned()))?;
             parts.push(Part::Value(placeholder));
             rest = after;
         }

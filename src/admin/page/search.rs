@@ -20,33 +20,23 @@ use crate::{
         FailureClasses, MessageState,
         ask::{self, ListPage, MessageRow, SearchQuery},
     },
+    names::names,
 };
 
 /// Messages per page.
 const LIMIT: usize = 50;
 
-/// The interpretations of the search text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Meaning {
-    Message,
-    Phone,
-    Customer,
-    Reason,
+names! {
+    /// The interpretations of the search text, in the order in which they are tried: the most specific first.
+    enum Meaning {
+        Message = "message",
+        Phone = "phone",
+        Customer = "customer",
+        Reason = "reason",
+    }
 }
 
 impl Meaning {
-    /// In the order in which they are tried, the most specific first.
-    const ALL: [Self; 4] = [Self::Message, Self::Phone, Self::Customer, Self::Reason];
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Message => "message",
-            Self::Phone => "phone",
-            Self::Customer => "customer",
-            Self::Reason => "reason",
-        }
-    }
-
     const fn label(self) -> &'static str {
         match self {
             Self::Message => "message id",
