@@ -76,6 +76,7 @@ pub struct HandlerDescription {
 struct AdminState {
     parts: ReceiverParts,
     started: Instant,
+    /// The permits for tails, one per open tail.
     tails: Arc<Semaphore>,
     /// Signs the page's forms, so that they can be recognized.
     csrf: page::CsrfKey,
@@ -89,7 +90,7 @@ pub fn router(parts: ReceiverParts) -> Router {
     let shared = Arc::new(AdminState {
         parts,
         started: Instant::now(),
-        tails: tail::places(),
+        tails: Arc::new(Semaphore::new(tail::TAILS)),
         csrf: page::CsrfKey::new(),
         starts: page::Starts::new(),
     });

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::http::{HeaderMap, HeaderName};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{OwnedSemaphorePermit, watch},
     time::{Instant, sleep_until},
 };
 
@@ -19,18 +19,13 @@ use crate::{
 };
 
 /// The maximum number of open tails.
-const TAILS: usize = 32;
+pub(super) const TAILS: usize = 32;
 /// Events per class that are read at once.
 const BATCH: usize = 64;
 /// The maximum time without a message. Keep-alives show the client that the server is alive, and let the server detect
 /// clients that are gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-
-/// The permits for tails, one per open tail.
-pub(super) fn places() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(TAILS))
-}
 
 /// The seq in `Last-Event-ID`, after which a reconnecting client continues.
 pub(super) fn last_seq(headers: &HeaderMap) -> Result<Option<u64>, RequestError> {

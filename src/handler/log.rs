@@ -262,7 +262,8 @@ mod tests {
         let mut captured = tempfile::tempfile().unwrap();
         let writer = captured.try_clone().unwrap();
         let subscriber = tracing_subscriber::fmt().json().with_writer(writer).finish();
-        let mut log = Lines { handler: "console".into(), settings: settings_of(settings), show: None };
+        let mut log =
+            Lines { handler: "console".into(), settings: toml::from_str(settings).unwrap(), show: None };
         tracing::subscriber::with_default(subscriber, || {
             log.write(&[Delivery { attempt, replay, ..Delivery::sample(7, raw) }]).unwrap();
         });
@@ -274,10 +275,6 @@ mod tests {
         assert_eq!(line["target"], "bikhook::handler::log");
         let fields = line["fields"].clone();
         (text, fields)
-    }
-
-    fn settings_of(toml: &str) -> Settings {
-        toml::from_str(toml).unwrap()
     }
 
     #[test]

@@ -49,7 +49,6 @@ pub(super) struct Settings {
     #[serde(default)]
     pub body: Body,
     /// The working directory; by default that of the receiver.
-    #[serde(default)]
     pub dir: Option<PathBuf>,
     /// Environment variables in addition to PATH.
     #[serde(default)]

@@ -56,7 +56,6 @@ pub(super) struct Keys {
     #[serde(default)]
     pub body: Body,
     /// How a CloudEvent is sent; only for `body = "cloudevents"`.
-    #[serde(default)]
     pub mode: Option<Mode>,
     /// Additional headers for every request, by name.
     #[serde(default)]
@@ -65,7 +64,6 @@ pub(super) struct Keys {
     #[serde(default)]
     pub signing_keys: Vec<Secret>,
     /// A PEM file with certificates to trust in addition to those of the system.
-    #[serde(default)]
     pub ca: Option<PathBuf>,
     /// A connection takes no more requests after this time, so the destination's name is resolved again.
     #[serde(default = "default_max_connection_age")]

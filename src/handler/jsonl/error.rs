@@ -21,23 +21,17 @@ pub enum Error {
         lock: LockError,
     },
     /// The path leads to a directory, pipe, device or broken link.
-    #[error("{path} is not a regular file: a jsonl handler needs one that it can truncate and rotate")]
-    NotAFile {
-        /// The path that is not a file.
-        path: PathBuf,
-    },
+    #[error("{0} is not a regular file: a jsonl handler needs one that it can truncate and rotate")]
+    NotAFile(PathBuf),
     /// The file name is missing or not UTF-8, so names of rotated files cannot be derived from it.
-    #[error("{path} has no file name in UTF-8: choose another path")]
-    NoName {
-        /// The path without a usable name.
-        path: PathBuf,
-    },
+    #[error("{0} has no file name in UTF-8: choose another path")]
+    NoName(PathBuf),
     /// The file was not written by this handler, so it must not be appended to or truncated.
-    #[error("{path} is not a file of a jsonl handler: move it away or choose another path")]
-    Foreign { path: PathBuf },
+    #[error("{0} is not a file of a jsonl handler: move it away or choose another path")]
+    Foreign(PathBuf),
     /// The file begins with zeros.
-    #[error("{path} is damaged, it begins with zeros: move it away")]
-    Damaged { path: PathBuf },
+    #[error("{0} is damaged, it begins with zeros: move it away")]
+    Damaged(PathBuf),
     #[error("cannot {doing} {path}: {source}")]
     Io {
         /// The operation that failed, such as `write`.
@@ -76,9 +70,9 @@ impl Error {
     fn class(&self) -> &'static str {
         match self {
             Self::InUse { .. } => "in use",
-            Self::NotAFile { .. } | Self::NoName { .. } => "not a file",
-            Self::Foreign { .. } => "foreign file",
-            Self::Damaged { .. } => "damaged file",
+            Self::NotAFile(_) | Self::NoName(_) => "not a file",
+            Self::Foreign(_) => "foreign file",
+            Self::Damaged(_) => "damaged file",
             Self::Io { doing, source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "disk full",
                 io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => "no permission",

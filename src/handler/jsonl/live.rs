@@ -54,7 +54,7 @@ impl Live {
             .map_err(Error::io("open", path))?;
         let metadata = file.metadata().map_err(Error::io("examine", path))?;
         if !metadata.is_file() {
-            return Err(Error::NotAFile { path: path.to_owned() });
+            return Err(Error::NotAFile(path.to_owned()));
         }
         let mut live = Self { file, path: path.to_owned(), id: FileId::from(&metadata), len: 0, day: 0 };
         live.look(&metadata);
@@ -124,8 +124,8 @@ impl Live {
         match &first[..len] {
             ours if *ours == FIRST_BYTES[..len] => Ok(()),
             // As after a power cut.
-            zeroed if zeroed.contains(&0) => Err(Error::Damaged { path: self.path.clone() }),
-            _foreign => Err(Error::Foreign { path: self.path.clone() }),
+            zeroed if zeroed.contains(&0) => Err(Error::Damaged(self.path.clone())),
+            _foreign => Err(Error::Foreign(self.path.clone())),
         }
     }
 
@@ -147,9 +147,9 @@ pub(super) fn resolve(path: &Path) -> Result<PathBuf, Error> {
         return Ok(path);
     }
     if path.is_symlink() {
-        return Err(Error::NotAFile { path: path.to_owned() });
+        return Err(Error::NotAFile(path.to_owned()));
     }
-    let name = path.file_name().ok_or_else(|| Error::NoName { path: path.to_owned() })?;
+    let name = path.file_name().ok_or_else(|| Error::NoName(path.to_owned()))?;
     let dir = folder::of(path);
     folder::make(dir, 0o750).map_err(Error::io("create the directory", dir))?;
     Ok(fs::canonicalize(dir).map_err(Error::io("find", dir))?.join(name))
@@ -204,7 +204,7 @@ mod tests {
     fn a_file_that_is_not_ours_is_refused_and_untouched() {
         for text in [&b"a letter\nwithout a line break at its end"[..], b"a whole\nletter\n"] {
             let (_dir, path) = file_of(text);
-            assert!(matches!(Live::open(&path, None), Err(Error::Foreign { .. })));
+            assert!(matches!(Live::open(&path, None), Err(Error::Foreign(_))));
             assert_eq!(fs::read(&path).unwrap(), text);
         }
     }
@@ -238,11 +238,11 @@ mod tests {
         std::os::unix::fs::symlink(&path, &link).unwrap();
         assert_eq!(resolve(&link).unwrap(), fs::canonicalize(&path).unwrap());
         fs::remove_file(&path).unwrap();
-        assert!(matches!(resolve(&link), Err(Error::NotAFile { .. })));
+        assert!(matches!(resolve(&link), Err(Error::NotAFile(_))));
     }
 
     #[test]
     fn a_device_is_refused() {
-        assert!(matches!(Live::open(Path::new("/dev/null"), None), Err(Error::NotAFile { .. })));
+        assert!(matches!(Live::open(Path::new("/dev/null"), None), Err(Error::NotAFile(_))));
     }
 }

@@ -52,7 +52,6 @@ pub(super) struct Settings {
     #[serde(default)]
     pub gzip: bool,
     /// How many rotated files to keep; `None` keeps all.
-    #[serde(default)]
     pub keep: Option<NonZeroU32>,
 }
 

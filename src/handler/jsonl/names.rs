@@ -42,7 +42,7 @@ impl Names {
     /// # Errors
     /// Returns [`Error::NoName`] if the path has no file name, or one that is not UTF-8.
     pub(super) fn of(live: &Path) -> Result<Self, Error> {
-        let no_name = || Error::NoName { path: live.to_owned() };
+        let no_name = || Error::NoName(live.to_owned());
         let name = live.file_name().and_then(|name| name.to_str()).ok_or_else(no_name)?;
         let dir = live.parent().ok_or_else(no_name)?;
         let (stem, extension) = match name.rfind('.') {

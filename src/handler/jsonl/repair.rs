@@ -45,7 +45,7 @@ pub(super) fn repair(path: &Path) -> Result<(), Error> {
     let copied = copy_lines(path, &unfinished, UNSYNCED_BYTES).map_err(Error::io("repair", path))?;
     if !copied.is_ours() {
         fs::remove_file(&unfinished).map_err(Error::io("delete", &unfinished))?;
-        return Err(Error::Foreign { path: path.to_owned() });
+        return Err(Error::Foreign(path.to_owned()));
     }
     let beside = set_beside(path).map_err(Error::io("keep a copy of", path))?;
     fs::rename(&unfinished, path).map_err(Error::io("rename", &unfinished))?;
@@ -242,7 +242,7 @@ mod tests {
         let binary = [&[0_u8; 4096][..], b"\x01CD001\x01"].concat();
         for content in [text, binary] {
             let (dir, path) = file_of(&content);
-            assert!(matches!(repair(&path), Err(Error::Foreign { .. })));
+            assert!(matches!(repair(&path), Err(Error::Foreign(_))));
             assert_eq!(fs::read(&path).unwrap(), content);
             assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         }

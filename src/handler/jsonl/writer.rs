@@ -171,7 +171,7 @@ impl Writer {
 
 fn open_or_repair(path: &Path, cut: Option<Cut>) -> Result<Live, Error> {
     match Live::open(path, cut) {
-        Err(Error::Damaged { .. }) => {
+        Err(Error::Damaged(_)) => {
             repair(path)?;
             Live::open(path, None)
         }
