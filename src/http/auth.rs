@@ -103,11 +103,11 @@ names! {
 }
 
 /// A credential of the public side with its last use.
-// It holds nothing of the secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Credential")]
 pub struct CredentialStatus {
+    // It holds nothing of the secret.
     pub source: Arc<str>,
     pub name: Arc<str>,
     pub kind: CredentialKind,
