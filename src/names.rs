@@ -19,6 +19,11 @@ macro_rules! names {
                     $(Self::$variant => $name,)*
                 }
             }
+
+            /// Returns the variant with this name.
+            pub fn from_name(name: &str) -> Option<Self> {
+                Self::ALL.into_iter().find(|variant| variant.as_str() == name)
+            }
         }
     };
 }

@@ -128,10 +128,3 @@ names! {
         Conflict = "conflict",
     }
 }
-
-impl Reason {
-    /// Returns the reason with that name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| reason.as_str() == name)
-    }
-}

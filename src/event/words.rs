@@ -112,13 +112,6 @@ names! {
     }
 }
 
-impl Category {
-    /// Returns the category with that name, in any case.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|category| category.as_str().eq_ignore_ascii_case(name))
-    }
-}
-
 impl Owner {
     /// Returns BIK's category. `None` for an unknown owner.
     pub const fn category(&self) -> Option<Category> {

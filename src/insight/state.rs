@@ -7,7 +7,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::event::Status;
+use crate::{event::Status, names::names};
 
 /// How far a message got; each step implies the steps before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,44 +43,31 @@ impl MessageStep {
     }
 }
 
-/// The state of a message, as its statuses give it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[schemars(rename = "State")]
-pub enum MessageState {
-    /// BIK has the message.
-    Accepted,
-    /// The message was handed over to the channel.
-    Sent,
-    /// The message reached a device.
-    Delivered,
-    /// The customer opened the message.
-    Read,
-    /// The customer played the message.
-    Played,
-    /// The message failed, and no status shows that it arrived.
-    Failed,
+// In the order of the numbers in the file.
+names! {
+    /// The state of a message, as its statuses give it.
+    #[derive(Serialize, JsonSchema)]
+    #[serde(rename_all = "lowercase")]
+    #[schemars(rename = "State")]
+    pub enum MessageState {
+        /// BIK has the message.
+        Accepted = "accepted",
+        /// The message was handed over to the channel.
+        Sent = "sent",
+        /// The message reached a device.
+        Delivered = "delivered",
+        /// The customer opened the message.
+        Read = "read",
+        /// The customer played the message.
+        Played = "played",
+        /// The message failed, and no status shows that it arrived.
+        Failed = "failed",
+    }
 }
 
 impl MessageState {
-    /// All states, in the order of their numbers in the file.
-    pub const ALL: [Self; 6] =
-        [Self::Accepted, Self::Sent, Self::Delivered, Self::Read, Self::Played, Self::Failed];
-
-    /// The name of the state in the API, on the page and on the command line.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Accepted => "accepted",
-            Self::Sent => "sent",
-            Self::Delivered => "delivered",
-            Self::Read => "read",
-            Self::Played => "played",
-            Self::Failed => "failed",
-        }
-    }
-
     /// Returns the state with this name, ignoring case.
-    pub fn from_name(name: &str) -> Option<Self> {
+    pub fn from_any_case(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str().eq_ignore_ascii_case(name))
     }
 }
@@ -221,7 +208,7 @@ mod tests {
     #[test]
     fn every_state_is_found_by_its_name() {
         for (number, state) in MessageState::ALL.into_iter().enumerate() {
-            assert_eq!(MessageState::from_name(&state.as_str().to_uppercase()), Some(state));
+            assert_eq!(MessageState::from_any_case(&state.as_str().to_uppercase()), Some(state));
             assert_eq!(state as usize, number);
         }
         for (number, step) in MessageStep::ALL.into_iter().enumerate() {

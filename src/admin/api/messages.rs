@@ -25,7 +25,7 @@ impl TakeParameters for SearchQuery {
             phone: query.take("phone", "A complete phone number or other address.")?,
             message: query.take("message", "BIK's id of the message.")?,
             customer: query.take("customer", "BIK's id of the customer.")?,
-            state: query.word("state", "The state of the message.", MessageState::from_name, &states)?,
+            state: query.word("state", "The state of the message.", MessageState::from_any_case, &states)?,
             reason: query.take("reason", "Text that BIK's failure reason contains, ignoring case.")?,
             incoming: query
                 .either("incoming", "1: only messages from customers; 0: only messages to customers.")?,

@@ -74,7 +74,7 @@ impl Tag {
 
     /// A status in BIK's own spelling.
     pub(super) fn of_status(status: &str) -> Self {
-        MessageState::from_name(status)
+        MessageState::from_any_case(status)
             .map_or_else(|| Self::new("", status), |state| Self::of_state(Some(state)))
     }
 }

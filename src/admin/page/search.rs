@@ -131,7 +131,7 @@ pub(super) async fn search(visit: PageVisit) -> PageResult {
 /// The search fields other than the text.
 fn query(form: &FormFields) -> Result<SearchQuery, RequestError> {
     let state = |name: &str| {
-        MessageState::from_name(name)
+        MessageState::from_any_case(name)
             .ok_or_else(|| RequestError::parameter("state", "is not a message state"))
     };
     Ok(SearchQuery {

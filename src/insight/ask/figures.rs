@@ -19,7 +19,7 @@ use super::{
     message::category_of,
     words::WordLookup,
 };
-use crate::{clock::Timestamp, event::Owner};
+use crate::{clock::Timestamp, event::Owner, names::names};
 
 /// Maximum number of groups in an answer, not counting hours and days: the groups with the most messages. The rest is
 /// one group, named `other`.
@@ -29,68 +29,42 @@ const GROUP_BYTES: usize = 256 << 10;
 /// With this many slices or fewer, the number of groups needs no limit.
 const FEW_SLICES: i64 = 64;
 
-/// The dimensions that figures can be grouped by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Dimension {
-    /// BIK's category of the owner.
-    Category,
-    /// BIK's word for the sender.
-    Owner,
-    /// The id of the sender, such as one broadcast or automation.
-    OwnerId,
-    /// The source that received the message's events.
-    Source,
-    Store,
-    Channel,
-    /// The hour in which a message was first seen (UTC); the day, for messages older than `retention`.
-    Hour,
-    /// The day in which a message was first seen (UTC).
-    Day,
+names! {
+    /// The dimensions that figures can be grouped by. The names are those in requests and answers.
+    pub enum Dimension {
+        /// BIK's category of the owner.
+        Category = "category",
+        /// BIK's word for the sender.
+        Owner = "owner",
+        /// The id of the sender, such as one broadcast or automation.
+        OwnerId = "ownerId",
+        /// The source that received the message's events.
+        Source = "source",
+        Store = "store",
+        Channel = "channel",
+        /// The hour in which a message was first seen (UTC); the day, for messages older than `retention`.
+        Hour = "hour",
+        /// The day in which a message was first seen (UTC).
+        Day = "day",
+    }
 }
 
 impl Dimension {
-    /// All dimensions, in the order of this enum.
-    pub const ALL: [Self; 8] = [
-        Self::Category,
-        Self::Owner,
-        Self::OwnerId,
-        Self::Source,
-        Self::Store,
-        Self::Channel,
-        Self::Hour,
-        Self::Day,
-    ];
-
-    /// The name of the dimension in requests and answers.
-    pub const fn as_str(self) -> &'static str {
-        self.name_and_column().0
-    }
-
-    const fn name_and_column(self) -> (&'static str, &'static str) {
-        match self {
-            // Owners are merged into categories after the query.
-            Self::Category => ("category", "slice.owner"),
-            Self::Owner => ("owner", "slice.owner"),
-            Self::OwnerId => ("ownerId", "slice.owner_id"),
-            Self::Source => ("source", "slice.source"),
-            Self::Store => ("store", "slice.store"),
-            Self::Channel => ("channel", "slice.channel"),
-            Self::Hour => ("hour", "at"),
-            Self::Day => ("day", "at / 24 * 24"),
-        }
-    }
-
-    /// Returns the dimension with this name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|dimension| dimension.as_str() == name)
-    }
-
     const fn is_time(self) -> bool {
         matches!(self, Self::Hour | Self::Day)
     }
 
     const fn column(self) -> &'static str {
-        self.name_and_column().1
+        match self {
+            // Owners are merged into categories after the query.
+            Self::Category | Self::Owner => "slice.owner",
+            Self::OwnerId => "slice.owner_id",
+            Self::Source => "slice.source",
+            Self::Store => "slice.store",
+            Self::Channel => "slice.channel",
+            Self::Hour => "at",
+            Self::Day => "at / 24 * 24",
+        }
     }
 
     fn value(self, number: Option<i64>, words: &WordLookup<'_>) -> rusqlite::Result<Option<Arc<str>>> {
