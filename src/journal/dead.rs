@@ -5,7 +5,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 
 use super::{History, LaneId};
-use crate::{clock::Timestamp, event::Event};
+use crate::{clock::Timestamp, event::Event, names::names};
 
 /// An event that has just become a dead letter.
 #[derive(Clone, Debug)]
@@ -39,28 +39,15 @@ pub struct DeadAgain {
     pub still_retrying: bool,
 }
 
-/// Why an event became a dead letter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, JsonSchema)]
-#[schemars(rename = "DeadLetterCause", rename_all = "lowercase")]
-pub enum Cause {
-    /// The destination will never accept it.
-    Refused,
-    /// It was set aside and not delivered in time.
-    Expired,
-}
-
-impl Cause {
-    /// The name, as stored and shown.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Refused => "refused",
-            Self::Expired => "expired",
-        }
-    }
-
-    /// Looks up a cause by its name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Refused, Self::Expired].into_iter().find(|cause| cause.as_str() == name)
+names! {
+    /// Why an event became a dead letter.
+    #[derive(JsonSchema)]
+    #[schemars(rename = "DeadLetterCause", rename_all = "lowercase")]
+    pub enum Cause {
+        /// The destination will never accept it.
+        Refused = "refused",
+        /// It was set aside and not delivered in time.
+        Expired = "expired",
     }
 }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::clock::Timestamp;
+use crate::{clock::Timestamp, names::names};
 
 /// A request for a replay.
 #[derive(Clone, Debug)]
@@ -35,38 +35,23 @@ pub struct Replay {
 /// Known replays by id: those that have not ended, and the most recent that have.
 pub type Replays = Arc<BTreeMap<i64, Replay>>;
 
-/// The state of a replay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum ReplayState {
-    /// It delivers, or waits for its turn.
-    Running,
-    /// It starts no delivery until it is resumed.
-    Paused,
-    /// Every event was delivered or is a dead letter.
-    Done,
-    /// An operator ended it early.
-    Cancelled,
+names! {
+    /// The state of a replay.
+    #[derive(Serialize, JsonSchema)]
+    #[serde(rename_all = "lowercase")]
+    pub enum ReplayState {
+        /// It delivers, or waits for its turn.
+        Running = "running",
+        /// It starts no delivery until it is resumed.
+        Paused = "paused",
+        /// Every event was delivered or is a dead letter.
+        Done = "done",
+        /// An operator ended it early.
+        Cancelled = "cancelled",
+    }
 }
 
 impl ReplayState {
-    const ALL: [Self; 4] = [Self::Running, Self::Paused, Self::Done, Self::Cancelled];
-
-    /// The name, as stored and shown.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Paused => "paused",
-            Self::Done => "done",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
-    /// Looks up a state by its name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.as_str() == name)
-    }
-
     /// True for final states, which never change again.
     pub const fn has_ended(self) -> bool {
         matches!(self, Self::Done | Self::Cancelled)
