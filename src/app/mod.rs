@@ -392,12 +392,10 @@ fn about(handler: &HandlerConfig) -> admin::HandlerDescription {
 
 /// Resolves when one of the tasks has panicked.
 async fn panicked(tasks: &mut JoinSet<()>) -> JoinError {
-    while let Some(ended) = tasks.join_next().await {
-        if let Err(error) = ended {
-            return error;
-        }
+    match join_all(tasks).await {
+        Err(error) => error,
+        Ok(()) => std::future::pending().await,
     }
-    std::future::pending().await
 }
 
 /// Resolves when all tasks have ended, or one has panicked.

@@ -14,7 +14,7 @@ use super::{
     output::{json_line, plain},
     settings::HandlerConfig,
 };
-use crate::handler::{Failure, OpenError};
+use crate::handler::OpenError;
 
 /// The result of opening a destination.
 #[derive(Serialize)]
@@ -27,12 +27,6 @@ struct ConnectRow {
     /// The error; for a file that is in use, the process that uses it.
     error: Option<String>,
     took_ms: u64,
-}
-
-struct ConnectFailure {
-    error: String,
-    /// The running receiver or another process uses the destination.
-    in_use: bool,
 }
 
 /// Opens every destination and prints the results. Returns an error if any of them fails.
@@ -74,20 +68,18 @@ pub(super) fn run(handlers: Vec<HandlerConfig>, json: bool, out: &mut impl Write
 async fn try_open(handler: HandlerConfig) -> ConnectRow {
     let started = Instant::now();
     let limit: Duration = *handler.dispatch.timeout;
-    let opened = timeout(limit, open(&handler)).await.unwrap_or_else(|_elapsed| {
-        Err(ConnectFailure { error: format!("no answer within {} s", limit.as_secs_f64()), in_use: false })
-    });
+    let opened = timeout(limit, open(&handler))
+        .await
+        .unwrap_or_else(|_elapsed| Err(format!("no answer within {} s", limit.as_secs_f64()).into()));
     let took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let failure = opened.err();
     let ok = failure.as_ref().is_none_or(|failure| failure.in_use);
-    let error = failure.map(|failure| failure.error);
+    let error = failure.map(|failure| failure.what);
     let HandlerConfig { name, kind, destination, .. } = handler;
     ConnectRow { handler: name.to_string(), kind: kind.name, destination, ok, error, took_ms }
 }
 
-async fn open(handler: &HandlerConfig) -> Result<(), ConnectFailure> {
-    let opened = (handler.opener)(handler.name.to_string()).await;
-    let handler = opened.map_err(|OpenError { what, in_use, .. }| ConnectFailure { error: what, in_use })?;
-    let failed = |failure: Failure| ConnectFailure { error: failure.to_string(), in_use: false };
-    handler.look().await.map_err(failed)
+async fn open(handler: &HandlerConfig) -> Result<(), OpenError> {
+    let handler = (handler.opener)(handler.name.to_string()).await?;
+    handler.look().await.map_err(|failure| failure.to_string().into())
 }

@@ -19,10 +19,6 @@ pub struct Report {
 }
 
 impl Report {
-    pub(super) fn errors(origin: Origin, problems: Vec<Problem>, hidden: &HiddenTexts) -> Self {
-        Self::new(origin, problems, false, hidden)
-    }
-
     /// Problems of a text that is not valid TOML. A problem on the same line as another one, or on the
     /// next line, is left out: it is mostly a consequence.
     pub(super) fn syntax(origin: Origin, mut problems: Vec<Problem>, hidden: &HiddenTexts) -> Self {
@@ -33,15 +29,15 @@ impl Report {
             let before = last.replace(line(problem));
             before.is_none_or(|before| line(problem) > before + 1)
         });
-        Self::new(origin, problems, false, hidden)
+        Self::errors(origin, problems, hidden)
     }
 
     pub(super) fn warnings(origin: Origin, problems: Vec<Problem>, hidden: &HiddenTexts) -> Self {
-        Self::new(origin, problems, true, hidden)
+        Self { warnings: true, ..Self::errors(origin, problems, hidden) }
     }
 
     /// Keeps each problem once, in the order of the file; problems of variables come last. Redacts all hidden texts.
-    fn new(origin: Origin, found: Vec<Problem>, warnings: bool, hidden: &HiddenTexts) -> Self {
+    pub(super) fn errors(origin: Origin, found: Vec<Problem>, hidden: &HiddenTexts) -> Self {
         let mut problems: Vec<Problem> = Vec::new();
         for problem in found.into_iter().map(|problem| hidden.redact(problem)) {
             if !problems.contains(&problem) {
@@ -49,7 +45,7 @@ impl Report {
             }
         }
         problems.sort_by_key(|problem| order(&problem.place));
-        Self { origin, problems, warnings }
+        Self { origin, problems, warnings: false }
     }
 
     /// Returns whether there are no problems.

@@ -43,8 +43,7 @@ pub(super) fn schema() -> Shape {
         .harmless(&["form", "not_after"])
         .with("password", Shape::Secret)
         .with("key", Shape::Secret);
-    let source = Shape::values(keys_of::<SourceSettings>())
-        .harmless(keys_of::<SourceSettings>())
+    let source = Shape::all_harmless(keys_of::<SourceSettings>())
         .with("credentials", Shape::Named(Box::new(credential)));
     let operator = Shape::values(keys_of::<admin::Credentials>()).with("password", Shape::Secret);
     Shape::Keys(BTreeMap::from([

@@ -258,7 +258,7 @@ async fn serve_requests<S: Site>(
     let pulse = peer.member.pulse();
     let header_limit = settings.header_limit.as_usize();
     let service = service_fn(|request| answer(site, peer, request));
-    let socket = TokioIo::new(Socket::new(stream, bytes.into(), Arc::clone(pulse)));
+    let socket = TokioIo::new(Socket { stream, before: bytes.into(), pulse: Arc::clone(pulse) });
     let mut connection = http1::Builder::new()
         .half_close(true) // a peer that shuts down its sending side still gets its answer
         .header_read_timeout(None)
@@ -267,7 +267,7 @@ async fn serve_requests<S: Site>(
         .serve_connection(socket, service);
     let ended = drive(&mut connection, pulse).await;
     let parts = connection.into_parts();
-    let (stream, unread) = parts.io.into_inner().into_parts();
+    let Socket { stream, before: unread, .. } = parts.io.into_inner();
     if ended == ConnectionEnd::Detached {
         head.put_back([&parts.read_buf[..], &unread].concat());
     }
@@ -283,12 +283,12 @@ async fn answer<S: Site>(
     let waits = request.headers().contains_key(EXPECT);
     let has_body = !request.body().is_end_stream();
     pulse.request(has_body);
-    let request = request.map(|body| RequestBody::new(body, waits, Arc::clone(pulse)));
+    let request = request.map(|body| RequestBody { body, waits, pulse: Arc::clone(pulse) });
     let mut response = site.answer(request, peer).await;
     if !pulse.answered() || pulse.is_ordered(CloseOrder::Close) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    Ok(response.map(|body| ResponseBody::new(body, Arc::clone(pulse))))
+    Ok(response.map(|body| ResponseBody { body, pulse: Arc::clone(pulse) }))
 }
 
 type Connection<S, I> = http1::Connection<I, S>;

@@ -70,13 +70,11 @@ impl AuthFailures {
     pub async fn count(&self, address: IpAddr) -> Result<(), TooManyFailures> {
         let slot = self.seed.hash_one(origin(address)) as usize % self.due_ns.len();
         let Err(wait) = self.rate.take(&self.due_ns[slot], self.ticks.now_ns()) else { return Ok(()) };
-        match self.delayed.try_acquire() {
-            Ok(_permit) => {
-                sleep(ANSWER_DELAY).await;
-                Err(TooManyFailures { wait, close: false })
-            }
-            Err(_none_left) => Err(TooManyFailures { wait, close: true }),
+        let permit = self.delayed.try_acquire();
+        if permit.is_ok() {
+            sleep(ANSWER_DELAY).await;
         }
+        Err(TooManyFailures { wait, close: permit.is_err() })
     }
 }
 

@@ -67,11 +67,8 @@ impl Places {
     /// larger than the whole room takes the whole room.
     pub(super) async fn take(&self, bytes: usize, until: Instant) -> Option<RequestPlace> {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        match timeout_at(until, self.wait(bytes)).await {
-            Ok(Ok(place)) => Some(place),
-            Ok(Err(_closed)) => None, // the semaphores are never closed
-            Err(_elapsed) => None,
-        }
+        let taken = timeout_at(until, self.wait(bytes)).await.ok()?;
+        taken.ok() // the semaphores are never closed
     }
 
     async fn wait(&self, bytes: u32) -> Result<RequestPlace, AcquireError> {
@@ -98,16 +95,12 @@ impl SourceShare {
             let own = acquire(&self.own, (wanted - self.shared_size).min(self.own_size)).await?;
             return Ok(TakenPermits { own: Some(own), shared: Some(shared) });
         }
-        if wanted > self.own_size {
-            return acquire(&self.shared, wanted).await.map(TakenPermits::shared);
-        }
-        if wanted > self.shared_size {
-            return acquire(&self.own, wanted).await.map(TakenPermits::own);
-        }
         tokio::select! {
             biased;
-            own = acquire(&self.own, wanted) => own.map(TakenPermits::own),
-            shared = acquire(&self.shared, wanted) => shared.map(TakenPermits::shared),
+            own = acquire(&self.own, wanted), if wanted <= self.own_size => own.map(TakenPermits::own),
+            shared = acquire(&self.shared, wanted), if wanted <= self.shared_size => {
+                shared.map(TakenPermits::shared)
+            }
         }
     }
 }

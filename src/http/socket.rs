@@ -19,21 +19,10 @@ use super::pulse::Pulse;
 
 /// A stream that reports its reads and writes to a [`Pulse`].
 pub(super) struct Socket<T> {
-    stream: T,
+    pub(super) stream: T,
     /// Bytes that were read from the stream before; hyper reads them first.
-    before: Bytes,
-    pulse: Arc<Pulse>,
-}
-
-impl<T> Socket<T> {
-    pub(super) const fn new(stream: T, before: Bytes, pulse: Arc<Pulse>) -> Self {
-        Self { stream, before, pulse }
-    }
-
-    /// The stream, and those of the earlier bytes that hyper did not read.
-    pub(super) fn into_parts(self) -> (T, Bytes) {
-        (self.stream, self.before)
-    }
+    pub(super) before: Bytes,
+    pub(super) pulse: Arc<Pulse>,
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Socket<T> {
@@ -103,14 +92,8 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Socket<T> {
 
 /// A response body. Reports to the pulse when hyper has taken all of it.
 pub(super) struct ResponseBody<B> {
-    body: B,
-    pulse: Arc<Pulse>,
-}
-
-impl<B> ResponseBody<B> {
-    pub(super) const fn new(body: B, pulse: Arc<Pulse>) -> Self {
-        Self { body, pulse }
-    }
+    pub(super) body: B,
+    pub(super) pulse: Arc<Pulse>,
 }
 
 impl<B: Body + Unpin> Body for ResponseBody<B> {
@@ -141,16 +124,10 @@ impl<B> Drop for ResponseBody<B> {
 
 /// The body of a request as it arrives. Reports to the connection when it has been read to its end.
 pub struct RequestBody {
-    body: Incoming,
-    pulse: Arc<Pulse>,
+    pub(super) body: Incoming,
+    pub(super) pulse: Arc<Pulse>,
     /// The peer waits for `100 Continue`, which the first poll would send.
-    waits: bool,
-}
-
-impl RequestBody {
-    pub(super) const fn new(body: Incoming, waits: bool, pulse: Arc<Pulse>) -> Self {
-        Self { body, pulse, waits }
-    }
+    pub(super) waits: bool,
 }
 
 impl Body for RequestBody {

@@ -25,7 +25,7 @@ pub use hour::HOUR_MS;
 pub use ledger::Ledger;
 pub use settings::Settings;
 pub use spread::{bucket_of, longest_of};
-pub use state::{MessageState, MessageStep};
+pub use state::MessageState;
 
 use std::{
     path::Path,
@@ -233,12 +233,9 @@ impl Insight {
 
     /// Returns whether the work succeeded. Logs the error if not.
     async fn try_to(&self, work: impl Future<Output = Result<(), Error>>) -> bool {
-        match work.await {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::error!(error = error.class(), "insight cannot continue; it tries again");
-                false
-            }
-        }
+        let worked = work.await.inspect_err(|error| {
+            tracing::error!(error = error.class(), "insight cannot continue; it tries again");
+        });
+        worked.is_ok()
     }
 }

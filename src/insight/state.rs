@@ -11,7 +11,7 @@ use crate::{event::Status, names::names};
 
 /// How far a message got; each step implies the steps before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum MessageStep {
+pub(super) enum MessageStep {
     /// BIK has the message.
     #[default]
     Accepted,

@@ -76,7 +76,7 @@ pub(super) const TABLES: &str = "message JOIN slice ON slice.id = message.slice
 
 impl MessageRow {
     /// Reads a message from a row of `COLUMNS`.
-    pub fn from_row(
+    pub(super) fn from_row(
         row: &Row<'_>,
         words: &WordLookup<'_>,
         failures: &FailureClasses,

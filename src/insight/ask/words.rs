@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension};
 use crate::event::{WORD_CHARS, excerpt};
 
 /// Looks up words, and remembers them.
-pub struct WordLookup<'a> {
+pub(super) struct WordLookup<'a> {
     connection: &'a Connection,
     known: RefCell<HashMap<i64, Arc<str>>>,
 }
