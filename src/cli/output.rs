@@ -107,7 +107,7 @@ pub(super) fn parse_rows<'a, T: Deserialize<'a>>(rows: &'a [Box<RawValue>]) -> R
     rows.iter().map(|row| parse(row)).collect()
 }
 
-/// A progress bar with this many steps, on standard error if it is a terminal.
+/// A progress bar with this many steps, on standard error if it is a terminal. It is cleared when it is dropped.
 pub(super) fn bar(steps: u64) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:30} {percent}% {msg} ({eta} left)");
     ProgressBar::new(steps).with_style(style.unwrap_or_else(|_wrong| ProgressStyle::default_bar()))

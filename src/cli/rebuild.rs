@@ -41,7 +41,6 @@ fn watch(client: &Client, mut row: Box<RawValue>) -> Result<Box<RawValue>, Error
     loop {
         let InsightProgress { cursor, rebuilding_to, .. } = parse(&row)?;
         if rebuilding_to.is_none() {
-            bar.finish_and_clear();
             return Ok(row);
         }
         bar.set_position(cursor.saturating_sub(from));

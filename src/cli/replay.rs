@@ -186,7 +186,6 @@ fn watch(client: &Client, started: &ReplayReport) -> Result<Box<RawValue>, Error
         let delivered = replay.delivered.unwrap_or_default();
         bar.set_message(format!("{}{waits}, {delivered} delivered", replay.state));
         if replay.ended_at.is_some() {
-            bar.finish_and_clear();
             return Ok(row);
         }
         std::thread::sleep(PROGRESS_INTERVAL);

@@ -292,7 +292,6 @@ pub(super) fn take<C: Copy>(
             break;
         }
     }
-    progress.finish_and_clear();
     rows.reverse();
     Ok(rows)
 }

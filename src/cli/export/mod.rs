@@ -144,9 +144,6 @@ impl Args {
             // were not read.
             exported.through = next.map_or(exported.through, |next| next.min(tip));
         }
-        if let Some(bar) = shown {
-            bar.finish_and_clear();
-        }
         Ok(exported)
     }
 }

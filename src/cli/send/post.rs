@@ -50,25 +50,15 @@ struct PostedBody {
     latency: Duration,
 }
 
-/// Posts all bodies over this many connections.
+/// Posts all bodies over this many connections. The first failure ends the run and aborts the requests in flight.
 pub(super) async fn post_all(
     target: PostTarget,
-    bodies: Bodies,
+    Bodies { count, bodies }: Bodies,
     connections: usize,
 ) -> Result<PostSummary, Error> {
-    let progress = ProgressBar::new(bodies.count);
-    let posted = post_each(&Arc::new(target), bodies, connections, &progress).await;
-    progress.finish_and_clear();
-    posted
-}
-
-/// The first failure ends the run and aborts the requests in flight.
-async fn post_each(
-    target: &Arc<PostTarget>,
-    Bodies { bodies, .. }: Bodies,
-    connections: usize,
-    progress: &ProgressBar,
-) -> Result<PostSummary, Error> {
+    let target = Arc::new(target);
+    // Cleared when it is dropped.
+    let progress = ProgressBar::new(count);
     let started = Instant::now();
     let mut summary = PostSummary::default();
     let mut bodies = bodies.enumerate();
@@ -79,7 +69,7 @@ async fn post_each(
             && let Some((number, body)) = bodies.next()
         {
             let start = target.rate.map(|rate| started + Duration::from_secs_f64(number as f64 / rate));
-            in_flight.spawn(Arc::clone(target).post(body?, start));
+            in_flight.spawn(Arc::clone(&target).post(body?, start));
         }
         let Some(posted) = in_flight.join_next().await else { break };
         let PostedBody { events, garbage, result, latency } =
@@ -115,14 +105,11 @@ impl PostTarget {
         let answered = async {
             let response = request.body(bytes).send().await?;
             let status = response.status();
-            Ok((status, response.bytes().await?))
+            Ok::<_, reqwest::Error>((status, response.bytes().await?))
         };
         match answered.await {
             Ok((status, body)) => PostResult::read(status, &body),
-            Err(error) => {
-                let error: reqwest::Error = error;
-                PostResult::Unanswered(cause(&error))
-            }
+            Err(error) => PostResult::Unanswered(cause(&error)),
         }
     }
 }
