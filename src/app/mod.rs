@@ -15,7 +15,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::TcpListener,
     sync::watch,
-    task::{JoinError, JoinSet},
+    task::{JoinError, JoinSet, spawn_blocking},
     time::{Instant, MissedTickBehavior, timeout},
 };
 
@@ -215,16 +215,30 @@ impl Running {
         DispatchControl::start(specs, &self.journal, metrics, &mut self.lanes, &shutdown, LANES_GRACE).await
     }
 
-    /// Returns `None` if insight is disabled or cannot be opened.
+    /// Returns `None` if insight is disabled or cannot be opened. Intake and handlers do not depend on it.
     async fn start_insight(
         &mut self,
         settings: insight::Settings,
         metrics: &Arc<Metrics>,
     ) -> Option<Arc<Insight>> {
-        let insight = open_insight(settings, &self.journal, metrics).await?;
-        let learning = Arc::clone(&insight).run(Arc::clone(&self.journal), self.stop_lanes.subscribe());
-        self.lanes.spawn(learning);
-        Some(insight)
+        let path = settings.path.clone().filter(|_| settings.enabled)?;
+        let (opening, clock) = (Arc::clone(metrics), self.journal.clock().clone());
+        let opened = spawn_blocking(move || Insight::open(&path, &settings, opening, clock)).await;
+        let error = match opened {
+            Ok(Ok(insight)) => {
+                let insight = Arc::new(insight);
+                let (journal, stop) = (Arc::clone(&self.journal), self.stop_lanes.subscribe());
+                self.lanes.spawn(Arc::clone(&insight).run(journal, stop));
+                return Some(insight);
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(panicked) => panicked.to_string(),
+        };
+        metrics.insight_failed.set(1);
+        // Insight has processed no event, so every stored event counts as lag.
+        metrics.insight_lag.set(i64::try_from(*self.journal.tip().borrow()).unwrap_or(i64::MAX));
+        tracing::error!(error, "insight cannot be opened: the receiver runs without it until its next start");
+        None
     }
 
     /// Waits until the journal fails or a task panics. Without that task the process would run but not do its work.
@@ -327,33 +341,12 @@ async fn open_journal(config: &Config, metrics: &Arc<Metrics>) -> Result<Arc<dyn
     let settings = sqlite::Settings { deadline: config.http.deadline, ..config.journal.clone() };
     let path = settings.path.display().to_string();
     let began = Instant::now();
-    let sqlite = tokio::task::spawn_blocking(move || SqliteJournal::open(settings, metrics)).await??;
+    let sqlite = spawn_blocking(move || SqliteJournal::open(settings, metrics)).await??;
     let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     tracing::info!(path, took_ms, tip = *sqlite.tip().borrow(), "journal opened");
     let journal: Arc<dyn Journal> = Arc::new(sqlite);
     enrol::enrol(config.handlers.iter().map(enrolment).collect(), &journal).await?;
     Ok(journal)
-}
-
-/// Returns `None` if insight is disabled or cannot be opened. Intake and handlers do not depend on it.
-async fn open_insight(
-    settings: insight::Settings,
-    journal: &Arc<dyn Journal>,
-    metrics: &Arc<Metrics>,
-) -> Option<Arc<Insight>> {
-    let path = settings.path.clone().filter(|_| settings.enabled)?;
-    let (opening, clock) = (Arc::clone(metrics), journal.clock().clone());
-    let opened = tokio::task::spawn_blocking(move || Insight::open(&path, &settings, opening, clock)).await;
-    let error = match opened {
-        Ok(Ok(insight)) => return Some(Arc::new(insight)),
-        Ok(Err(error)) => error.to_string(),
-        Err(panicked) => panicked.to_string(),
-    };
-    metrics.insight_failed.set(1);
-    // Insight has processed no event, so every stored event counts as lag.
-    metrics.insight_lag.set(i64::try_from(*journal.tip().borrow()).unwrap_or(i64::MAX));
-    tracing::error!(error, "insight cannot be opened: the receiver runs without it until its next start");
-    None
 }
 
 fn enrolment(handler: &HandlerConfig) -> Enrolment {

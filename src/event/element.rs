@@ -149,10 +149,6 @@ impl Unreadable {
         Self { reason: Reason::Syntax, detail, at }
     }
 
-    fn not_json(text: &str, error: &serde_json::Error) -> Self {
-        Self::syntax(offset(text, error), error.to_string())
-    }
-
     fn too_deep(depth: usize) -> Self {
         let detail = format!("nested {depth} levels deep; the limit is {DEPTH_MAX}");
         Self { reason: Reason::Depth, detail, at: 0 }
@@ -279,7 +275,8 @@ fn parse<'a>(json: &'a str, piece: &Piece<'_>) -> Result<Box<Envelope<'a>>, Unre
         return Ok(envelope);
     }
     // serde_json finds the reason. It skips a value without recursion, so no nesting is too deep for it.
-    serde_json::from_str::<IgnoredAny>(json).map_err(|error| Unreadable::not_json(json, &error))?;
+    serde_json::from_str::<IgnoredAny>(json)
+        .map_err(|error| Unreadable::syntax(offset(json, &error), error.to_string()))?;
     let too_deep = piece.shape.depth > DEPTH_MAX;
     Err(if too_deep { Unreadable::too_deep(piece.shape.depth) } else { Unreadable::not_an_object(json) })
 }

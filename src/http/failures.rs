@@ -9,10 +9,13 @@ use std::{
 };
 
 use axum::http::{HeaderValue, header::CONNECTION};
-use tokio::{sync::Semaphore, time::sleep};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep},
+};
 
 use super::{
-    limits::{Rate, Ticks},
+    limits::{Rate, nanos},
     network::origin,
     problem::{Problem, whole_secs},
 };
@@ -27,7 +30,7 @@ const SLOTS: usize = 4096;
 /// shared count can turn a 401 into a 429, but never refuses a valid credential.
 pub struct AuthFailures {
     rate: Rate,
-    ticks: Ticks,
+    started: Instant,
     seed: RandomState,
     due_ns: Box<[AtomicU64]>,
     delayed: Semaphore,
@@ -55,7 +58,7 @@ impl AuthFailures {
     pub fn new(per_minute: u32) -> Self {
         Self {
             rate: Rate::per(per_minute, Duration::from_secs(60)),
-            ticks: Ticks::start(),
+            started: Instant::now(),
             seed: RandomState::new(),
             due_ns: (0..SLOTS).map(|_| AtomicU64::new(0)).collect(),
             delayed: Semaphore::new(DELAYED_MAX),
@@ -69,7 +72,8 @@ impl AuthFailures {
     /// Returns [`TooManyFailures`] above the limit.
     pub async fn count(&self, address: IpAddr) -> Result<(), TooManyFailures> {
         let slot = self.seed.hash_one(origin(address)) as usize % self.due_ns.len();
-        let Err(wait) = self.rate.take(&self.due_ns[slot], self.ticks.now_ns()) else { return Ok(()) };
+        let now_ns = nanos(self.started.elapsed());
+        let Err(wait) = self.rate.take(&self.due_ns[slot], now_ns) else { return Ok(()) };
         let permit = self.delayed.try_acquire();
         if permit.is_ok() {
             sleep(ANSWER_DELAY).await;
@@ -82,7 +86,6 @@ impl AuthFailures {
 mod tests {
     use super::*;
     use futures_util::future::join_all;
-    use tokio::time::Instant;
 
     #[tokio::test(start_paused = true)]
     async fn above_the_limit_at_most_64_answers_are_delayed() {

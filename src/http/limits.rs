@@ -35,40 +35,26 @@ impl Rate {
     }
 }
 
-fn nanos(duration: Duration) -> u64 {
+pub(super) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// A clock that counts nanoseconds since its creation.
-#[derive(Clone, Copy)]
-pub(super) struct Ticks(Instant);
-
-impl Ticks {
-    pub(super) fn start() -> Self {
-        Self(Instant::now())
-    }
-
-    pub(super) fn now_ns(self) -> u64 {
-        nanos(self.0.elapsed())
-    }
 }
 
 /// A rate limit that measures the time itself.
 pub(super) struct Pace {
     rate: Rate,
-    ticks: Ticks,
+    started: Instant,
     due_ns: AtomicU64,
 }
 
 impl Pace {
     /// Allows `count` in each `period`.
     pub(super) fn per(count: u32, period: Duration) -> Self {
-        Self { rate: Rate::per(count, period), ticks: Ticks::start(), due_ns: AtomicU64::new(0) }
+        Self { rate: Rate::per(count, period), started: Instant::now(), due_ns: AtomicU64::new(0) }
     }
 
     /// Takes one, or returns how long to wait.
     pub(super) fn take(&self) -> Result<(), Duration> {
-        self.rate.take(&self.due_ns, self.ticks.now_ns())
+        self.rate.take(&self.due_ns, nanos(self.started.elapsed()))
     }
 }
 

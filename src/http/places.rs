@@ -95,13 +95,12 @@ impl SourceShare {
             let own = acquire(&self.own, (wanted - self.shared_size).min(self.own_size)).await?;
             return Ok(TakenPermits { own: Some(own), shared: Some(shared) });
         }
-        tokio::select! {
+        let (own, shared) = tokio::select! {
             biased;
-            own = acquire(&self.own, wanted), if wanted <= self.own_size => own.map(TakenPermits::own),
-            shared = acquire(&self.shared, wanted), if wanted <= self.shared_size => {
-                shared.map(TakenPermits::shared)
-            }
-        }
+            own = acquire(&self.own, wanted), if wanted <= self.own_size => (Some(own?), None),
+            shared = acquire(&self.shared, wanted), if wanted <= self.shared_size => (None, Some(shared?)),
+        };
+        Ok(TakenPermits { own, shared })
     }
 }
 
@@ -115,14 +114,6 @@ struct TakenPermits {
 }
 
 impl TakenPermits {
-    const fn own(own: OwnedSemaphorePermit) -> Self {
-        Self { own: Some(own), shared: None }
-    }
-
-    const fn shared(shared: OwnedSemaphorePermit) -> Self {
-        Self { own: None, shared: Some(shared) }
-    }
-
     fn count(&self) -> usize {
         let of = |permit: &Option<OwnedSemaphorePermit>| permit.as_ref().map_or(0, |it| it.num_permits());
         of(&self.own) + of(&self.shared)

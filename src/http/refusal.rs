@@ -108,12 +108,9 @@ fn not_stored(status: StatusCode, error: &AppendError, held_by: Option<&str>) ->
         AppendError::Failed => ("the journal failed, and the receiver is about to restart", 5),
         AppendError::Stopped => ("the receiver is stopping", 5),
     };
-    match held_by {
-        Some(handler) => Problem::new(
-            status,
-            format!("{detail}: undelivered events of handler {handler:?} cannot be deleted"),
-        ),
-        None => Problem::new(status, detail),
-    }
-    .retry_after(secs)
+    let detail = match held_by {
+        Some(handler) => format!("{detail}: undelivered events of handler {handler:?} cannot be deleted"),
+        None => detail.to_owned(),
+    };
+    Problem::new(status, detail).retry_after(secs)
 }

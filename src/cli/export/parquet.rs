@@ -16,9 +16,9 @@ use serde_json::value::RawValue;
 
 use super::{
     Sheet,
-    row::{self, COLUMNS, Cell, Column, EVENT, Holds, Row},
+    row::{self, COLUMNS, Column, EVENT, Holds, Row},
 };
-use crate::cli::Error;
+use crate::{cli::Error, clock::Timestamp};
 
 /// A row group is written after this many bytes of text, which bounds the memory.
 const GROUP_BYTES: usize = 32 << 20;
@@ -109,18 +109,20 @@ impl ColumnBuffer {
 
     /// Adds the value of a row. Returns its approximate size in bytes.
     fn push(&mut self, row: &Row<'_>) -> usize {
-        let (mut has_value, mut bytes) = (true, size_of::<i64>());
-        match self.column.cell(row) {
-            Cell::Number(number) => self.numbers.push(number.cast_signed()),
-            Cell::Time(Some(time)) => self.numbers.push(time.as_ms()),
-            Cell::Text(Some(text)) => {
-                self.texts.push(ByteArray::from(text));
-                bytes = size_of::<ByteArray>() + text.len();
+        let mut bytes = size_of::<i64>();
+        let values = self.numbers.len() + self.texts.len();
+        match self.column.holds {
+            Holds::Number(read) => self.numbers.push(read(row).cast_signed()),
+            Holds::Time(read) => self.numbers.extend(read(row).map(Timestamp::as_ms)),
+            Holds::Text(read) => {
+                if let Some(text) = read(row) {
+                    self.texts.push(ByteArray::from(text));
+                    bytes = size_of::<ByteArray>() + text.len();
+                }
             }
-            Cell::Time(None) | Cell::Text(None) => has_value = false,
         }
         if let Some(levels) = &mut self.levels {
-            levels.push(i16::from(has_value));
+            levels.push(i16::from(self.numbers.len() + self.texts.len() > values));
         }
         bytes
     }

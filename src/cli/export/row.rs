@@ -54,13 +54,6 @@ pub(super) static COLUMNS: [Column; 16] = [
 #[cfg(feature = "parquet")]
 pub(super) static EVENT: Column = column("event", true, Holds::Text(|row| Some(row.line.event.get())));
 
-/// The value of a row in a column.
-pub(super) enum Cell<'a> {
-    Number(u64),
-    Time(Option<Timestamp>),
-    Text(Option<&'a str>),
-}
-
 /// One row: an event with one of its infos.
 pub(super) struct Row<'a> {
     line: &'a EventLine<'a>,
@@ -74,15 +67,4 @@ pub(super) fn each(line: &RawValue, mut see: impl FnMut(&Row<'_>) -> Result<(), 
     let (line, element) = &line::read(line)?;
     let view = element.view();
     view.facts().try_for_each(|fact| see(&Row { line, element, fact, name: fact.name() }))
-}
-
-impl Column {
-    /// The value of a row in this column.
-    pub(super) fn cell<'r>(&self, row: &'r Row<'_>) -> Cell<'r> {
-        match self.holds {
-            Holds::Number(read) => Cell::Number(read(row)),
-            Holds::Time(read) => Cell::Time(read(row)),
-            Holds::Text(read) => Cell::Text(read(row)),
-        }
-    }
 }

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::{
     Sheet,
-    row::{self, COLUMNS, Cell},
+    row::{self, COLUMNS, Column, Holds, Row},
 };
 use crate::cli::Error;
 
@@ -27,7 +27,7 @@ impl Sheet for Spreadsheet<'_> {
     fn take(&mut self, line: &RawValue) -> Result<(), Error> {
         row::each(line, |row| {
             for column in &COLUMNS {
-                self.0.write_field(&*text(&column.cell(row))).map_err(failed)?;
+                self.0.write_field(&*text(column, row)).map_err(failed)?;
             }
             self.0.write_record(None::<&[u8]>).map_err(failed)
         })
@@ -38,11 +38,11 @@ impl Sheet for Spreadsheet<'_> {
     }
 }
 
-fn text<'a>(cell: &Cell<'a>) -> Cow<'a, str> {
-    match cell {
-        Cell::Number(number) => number.to_string().into(),
-        Cell::Time(time) => time.map(|time| time.to_string()).unwrap_or_default().into(),
-        Cell::Text(text) => guarded(text.unwrap_or_default()),
+fn text<'r>(column: &Column, row: &'r Row<'_>) -> Cow<'r, str> {
+    match column.holds {
+        Holds::Number(read) => read(row).to_string().into(),
+        Holds::Time(read) => read(row).map(|time| time.to_string()).unwrap_or_default().into(),
+        Holds::Text(read) => guarded(read(row).unwrap_or_default()),
     }
 }
 
