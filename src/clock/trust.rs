@@ -83,9 +83,9 @@ pub(super) struct Trust {
     offset_ms: i64,
     /// The offset that jumps are measured against. It is renewed every hour, so slow drift is accepted, but a clock
     /// that drifts more than [`TOLERANCE_MS`] per hour is detected.
-    reference_ms: i64,
+    pub(super) reference_ms: i64,
     reference_at: i64,
-    doubt: Option<Doubt>,
+    pub(super) doubt: Option<Doubt>,
     /// Milliseconds since boot until which a gap at the start is not confirmed.
     unconfirmed_until: i64,
     deletion: Timestamp,
@@ -164,14 +164,6 @@ impl Trust {
     /// The trusted time of a reading.
     pub(super) const fn trusted(&self, reading: ClockReading) -> Timestamp {
         Timestamp::from_ms(reading.boot_ms.saturating_add(self.offset_ms))
-    }
-
-    pub(super) const fn doubt(&self) -> Option<Doubt> {
-        self.doubt
-    }
-
-    pub(super) const fn reference_ms(&self) -> i64 {
-        self.reference_ms
     }
 
     /// The trusted time until which deletion waits for a confirmation; `None` if it does not wait.
@@ -259,7 +251,7 @@ mod tests {
         assert_eq!(trust.trusted(later).as_ms(), NOW + 12 * MINUTE, "trusted time plus elapsed time");
         assert_eq!(trust.compare(at(4 * MINUTE, NOW - DAY)), Finding::JumpedAgain(-DAY - 9 * MINUTE));
         assert_eq!(trust.compare(at(5 * MINUTE, NOW)), Finding::CameBack);
-        assert_eq!(trust.doubt(), None);
+        assert_eq!(trust.doubt, None);
     }
 
     #[test]
@@ -286,7 +278,7 @@ mod tests {
         let wall = at(110 * MINUTE, NOW + 2 * DAY);
         let correction = trust.correction(wall, false).unwrap();
         trust.correct(wall, &correction);
-        assert_eq!((trust.doubt(), trust.trusted(wall)), (None, wall.wall));
+        assert_eq!((trust.doubt, trust.trusted(wall)), (None, wall.wall));
     }
 
     #[test]
@@ -295,7 +287,7 @@ mod tests {
         assert_eq!(start(9 * MINUTE).1, Finding::Nothing);
         assert_eq!(start(-9 * MINUTE).1, Finding::Nothing);
         let (mut trust, finding) = start(3 * DAY);
-        assert_eq!((finding, trust.doubt()), (Finding::Downtime(3 * DAY), None));
+        assert_eq!((finding, trust.doubt), (Finding::Downtime(3 * DAY), None));
         assert_eq!(trust.trusted(at(0, NOW)).as_ms(), NOW);
         assert_eq!(
             trust.deletion(at(HOUR, NOW)).as_ms(),

@@ -84,7 +84,7 @@ impl Clock {
         ClockStatus {
             now: trust.trusted(reading),
             wall: reading.wall,
-            trusted: trust.doubt().is_none(),
+            trusted: trust.doubt.is_none(),
             deletion: trust.deletion(reading),
             unconfirmed_until: trust.unconfirmed_until(reading),
         }
@@ -137,8 +137,8 @@ impl Clock {
     }
 
     fn publish(&self, trust: &Trust) {
-        self.0.reference_ms.store(trust.reference_ms(), Relaxed);
-        self.0.trusted.store(trust.doubt().is_none(), Relaxed);
+        self.0.reference_ms.store(trust.reference_ms, Relaxed);
+        self.0.trusted.store(trust.doubt.is_none(), Relaxed);
     }
 
     fn trust(&self) -> MutexGuard<'_, Trust> {

@@ -115,8 +115,7 @@ struct TakenPermits {
 
 impl TakenPermits {
     fn count(&self) -> usize {
-        let of = |permit: &Option<OwnedSemaphorePermit>| permit.as_ref().map_or(0, |it| it.num_permits());
-        of(&self.own) + of(&self.shared)
+        [&self.own, &self.shared].into_iter().flatten().map(OwnedSemaphorePermit::num_permits).sum()
     }
 
     fn release(&mut self, mut count: usize) {
