@@ -103,10 +103,19 @@ impl Server {
     /// Kills all its processes.
     pub fn kill(&mut self) {
         let Some(mut process) = self.process.take() else { return };
-        // Its children are killed first, because they would otherwise run for a moment and keep its shared memory.
-        let _ = Command::new("pkill").args(["-KILL", "-P", &process.id().to_string()]).status();
+        // Its children keep its shared memory until they end. It is stopped first, so that it starts no others.
+        let pid = process.id().to_string();
+        let _ = Command::new("kill").args(["-STOP", &pid]).status();
+        let children = Command::new("pgrep").args(["-P", &pid]).output().unwrap().stdout;
+        let _ = Command::new("pkill").args(["-KILL", "-P", &pid]).status();
         let _ = process.kill();
         let _ = process.wait();
+        eventually("its children stay", || {
+            let children = std::str::from_utf8(&children).unwrap();
+            // The command line of a process that has ended is empty.
+            let command = |child| fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
+            children.lines().all(|child: &str| command(child).is_empty())
+        });
         eventually("its port stays taken", || TcpStream::connect(("127.0.0.1", self.port)).is_err());
         let _ = fs::remove_file(self.data().join("postmaster.pid"));
     }
