@@ -103,8 +103,7 @@ impl Fences {
     }
 
     fn log_refusal(&self, refusal: &FenceRefusal, peer: Option<IpAddr>) {
-        if let Some(suppressed) = self.log.allow() {
-            let more_before = (suppressed > 0).then_some(suppressed);
+        if let Some(more_before) = self.log.allow() {
             tracing::info!(why = %refusal, peer = peer.map(display), more_before, "admin request refused");
         }
     }

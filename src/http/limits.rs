@@ -75,10 +75,10 @@ impl LogLimiter {
         Self { pace: Pace::per(1, period), suppressed: AtomicU64::new(0) }
     }
 
-    /// `Some` if the line is to be logged now, with the number of lines suppressed before it.
-    pub fn allow(&self) -> Option<u64> {
+    /// `Some` if the line is to be logged now, with the number of lines suppressed before it, if there are any.
+    pub fn allow(&self) -> Option<Option<u64>> {
         match self.pace.take() {
-            Ok(()) => Some(self.suppressed.swap(0, Ordering::Relaxed)),
+            Ok(()) => Some(Some(self.suppressed.swap(0, Ordering::Relaxed)).filter(|lines| *lines > 0)),
             Err(_not_yet) => {
                 self.suppressed.fetch_add(1, Ordering::Relaxed);
                 None
@@ -119,11 +119,11 @@ mod tests {
     #[test]
     fn the_first_line_is_logged_and_then_one_per_period_with_a_count() {
         let quiet = LogLimiter::every(Duration::from_secs(3600));
-        assert_eq!(quiet.allow(), Some(0));
+        assert_eq!(quiet.allow(), Some(None));
         assert_eq!(quiet.allow(), None);
         assert_eq!(quiet.allow(), None);
         quiet.pace.due_ns.store(0, Ordering::Relaxed); // an hour later
-        assert_eq!(quiet.allow(), Some(2));
+        assert_eq!(quiet.allow(), Some(Some(2)));
         assert_eq!(quiet.allow(), None);
     }
 }

@@ -169,8 +169,7 @@ impl Acceptor {
         }
         self.pause = (self.pause * 2).min(Self::LONGEST_PAUSE);
         self.not_before = Instant::now() + self.pause;
-        if let Some(suppressed) = self.log.allow() {
-            let more_before = (suppressed > 0).then_some(suppressed);
+        if let Some(more_before) = self.log.allow() {
             tracing::error!(%error, more_before, "accept failed and is retried");
         }
     }

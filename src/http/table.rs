@@ -104,9 +104,8 @@ impl ConnectionTable {
         let mut open = self.open();
         let ordered = open.close_longest_idle() || open.close_oldest_head();
         drop(open);
-        if ordered && let Some(suppressed) = self.log.allow() {
+        if ordered && let Some(more_before) = self.log.allow() {
             let connections = self.settings.connections;
-            let more_before = (suppressed > 0).then_some(suppressed);
             tracing::warn!(
                 connections,
                 more_before,

@@ -87,9 +87,8 @@ impl Tally {
 
     /// Logs a refusal at INFO, at most once a minute per status.
     pub(super) fn refused(&self, status: StatusCode, context: &RequestContext, why: &dyn fmt::Display) {
-        if let Some(suppressed) = self.answers(status).log.allow() {
+        if let Some(more_before) = self.answers(status).log.allow() {
             let source = (!self.source.is_empty()).then_some(&*self.source);
-            let more_before = (suppressed > 0).then_some(suppressed);
             let RequestContext { id, peer } = context;
             tracing::info!(
                 request_id = %id,
