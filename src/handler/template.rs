@@ -46,10 +46,6 @@ names! {
 }
 
 impl Placeholder {
-    fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|placeholder| placeholder.as_str() == name)
-    }
-
     fn push(self, event: &Event, is_safe: impl Fn(char) -> bool, out: &mut String) {
         match self {
             Self::Source => push_safe(&event.source, VALUE_CHARS, is_safe, out),
