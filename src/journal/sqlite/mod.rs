@@ -333,12 +333,11 @@ impl Journal for SqliteJournal {
             let (reply, answer) = oneshot::channel();
             self.ops.send(WriterOp::Close(reply)).await.map_err(|_closed| self.ended())?;
             let result = answer.await.map_err(|_closed| self.ended())?;
-            self.pages.close_idle();
             let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
             let joined =
                 tokio::task::spawn_blocking(move || threads.into_iter().all(|thread| thread.join().is_ok()));
-            // Release the file only after the threads have closed their connections: closing it drops all POSIX locks
-            // of this process on it, including those of SQLite.
+            // Release the file only after every connection is closed: closing it drops all POSIX locks of this process
+            // on it, including those of SQLite.
             let joined = joined.await.unwrap_or(false);
             if joined && self.pages.file.release().is_ok() { result } else { Err(Error::Failed) }
         })

@@ -1,7 +1,7 @@
 //! Reads pages of rows from the file while the journal runs, with a pool of connections. While a page is read, a lock
 //! keeps the writer from resetting the log.
 
-use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed};
+use std::sync::{Arc, PoisonError, atomic::Ordering::Relaxed};
 
 use rusqlite::Connection;
 
@@ -27,18 +27,11 @@ const READERS: usize = 4;
 pub(super) struct PageReader {
     pub(super) file: Arc<DatabaseFile>,
     shared: Arc<SharedState>,
-    /// Idle read connections.
-    pool: Arc<Mutex<Vec<Connection>>>,
 }
 
 impl PageReader {
     pub(super) fn new(file: Arc<DatabaseFile>, shared: Arc<SharedState>) -> Self {
-        Self { file, shared, pool: Arc::default() }
-    }
-
-    /// Closes the idle connections.
-    pub(super) fn close_idle(&self) {
-        self.pool.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        Self { file, shared }
     }
 
     pub(super) fn claim(&self, class: Class, after: u64, max: usize) -> Result<Claim, Error> {
@@ -76,22 +69,63 @@ impl PageReader {
 
 impl Pages for PageReader {
     fn page<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
+        let _page = self.shared.pages.read().unwrap_or_else(PoisonError::into_inner);
         if *self.shared.state.borrow() == JournalState::Closed {
             return Err(Error::Stopped);
         }
-        let pooled = self.pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let pooled = self.shared.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let connection = match pooled {
             Some(connection) => connection,
             None => self.file.reader().map_err(unreadable)?,
         };
-        let result = {
-            let _page = self.shared.pages.read().unwrap_or_else(PoisonError::into_inner);
-            read(&connection)
-        };
-        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
-        if pool.len() < READERS {
-            pool.push(connection);
+        let result = read(&connection);
+        let mut readers = self.shared.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        if readers.len() < READERS {
+            readers.push(connection);
         }
         result.map_err(unreadable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, thread, time::Duration};
+
+    use super::*;
+    use crate::{
+        journal::{
+            Journal,
+            sqlite::{Settings, SqliteJournal, files},
+        },
+        metrics::Metrics,
+    };
+
+    #[tokio::test]
+    async fn a_page_that_is_read_during_the_close_leaves_no_log_beside_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.db");
+        let settings = Settings { path: path.clone(), ..Settings::default() };
+        let journal = SqliteJournal::open(settings, Metrics::new()).unwrap();
+        let pages = journal.pages.clone();
+        let (begins, begun) = mpsc::channel();
+        let (ends, end) = mpsc::channel();
+        let reading = thread::spawn(move || {
+            let read = pages.page(|connection| {
+                let count: i64 = connection.query_row("SELECT count(*) FROM event", [], |row| row.get(0))?;
+                begins.send(count).unwrap();
+                end.recv().unwrap();
+                Ok(())
+            });
+            (read, pages.page(reader::span))
+        });
+        begun.recv().unwrap();
+        let mut closing = tokio::spawn(async move { journal.close().await });
+        let early = tokio::time::timeout(Duration::from_millis(200), &mut closing).await;
+        assert!(early.is_err(), "the close waits for the page");
+        ends.send(()).unwrap();
+        closing.await.unwrap().unwrap();
+        assert!(matches!(reading.join().unwrap(), (Ok(()), Err(Error::Stopped))));
+        let [_, log, index, _] = files(&path);
+        assert!(path.exists() && !log.exists() && !index.exists());
     }
 }

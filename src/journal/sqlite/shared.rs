@@ -1,7 +1,7 @@
 //! State that the writer shares with the other threads.
 
 use std::sync::{
-    Arc, OnceLock, RwLock,
+    Arc, Mutex, OnceLock, PoisonError, RwLock,
     atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed},
 };
 
@@ -49,6 +49,8 @@ pub(super) struct SharedState {
     pub reset_wanted: AtomicBool,
     /// Readers hold it shared during one page. The writer locks it exclusively to reset the log.
     pub pages: RwLock<()>,
+    /// Idle connections that read pages.
+    pub readers: Mutex<Vec<Connection>>,
     /// How long the oldest append has waited.
     pub waiting: Waiting,
     /// The identity of the journal's files as they were opened.
@@ -74,6 +76,7 @@ impl SharedState {
             wal_frames: AtomicU32::new(0),
             reset_wanted: AtomicBool::new(false),
             pages: RwLock::new(()),
+            readers: Mutex::default(),
             waiting: Waiting::new(),
             presence,
             tampering: OnceLock::new(),
@@ -153,9 +156,12 @@ impl SharedState {
         })
     }
 
-    /// Changes the state to `Closed`, unless the journal has failed.
+    /// Changes the state to `Closed`, unless the journal has failed. Then waits for the pages that are being read, and
+    /// closes the connections that read pages: SQLite empties the log only if the last connection may write.
     pub(super) fn close(&self) {
         self.change_state(|_| Some(JournalState::Closed));
+        let _no_page = self.pages.write().unwrap_or_else(PoisonError::into_inner);
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// True if the journal has failed or is closed.

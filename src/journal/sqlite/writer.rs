@@ -384,7 +384,6 @@ impl JournalWriter {
             tracing::warn!(%error, "current time could not be stored in the journal");
         }
         drop(self.durable);
-        self.shared.before_close(&self.connection);
         // The deleted log is still open with all its frames, so they can be copied into the database.
         if matches!(self.shared.tampering.get(), Some(Tampering::LogGone(_))) {
             match checkpoint::finish(&self.connection, &self.shared) {
@@ -403,6 +402,7 @@ impl JournalWriter {
         }
         let result = if self.shared.failed() { Err(Error::Failed) } else { Ok(()) };
         self.shared.close();
+        self.shared.before_close(&self.connection);
         let Self { connection, file, .. } = self;
         drop(connection);
         drop(file);
