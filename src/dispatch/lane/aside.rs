@@ -202,9 +202,12 @@ impl Lane {
             repetitions: entry.repetitions,
         };
         self.put_aside(row, trace);
-        for later in order_key.map(|key| self.window.take_message(key)).unwrap_or_default() {
+        let Some(key) = order_key else { return };
+        for later in self.window.take_message(key) {
             self.set_aside_in_order(later, order_key, now);
         }
+        // Events of the message that are in flight wait once they fail.
+        self.window.hold(key);
     }
 
     /// Sets aside held events while there is room. In the window they would stop the cursor, and a restart would

@@ -154,6 +154,28 @@ async fn two_events_of_a_message_that_are_set_aside_together_keep_their_order() 
 }
 
 #[tokio::test]
+async fn an_event_that_fails_beside_a_set_aside_one_of_its_message_waits_for_it() {
+    let message = |n: u64, message: &str| status(&format!("id-{n}"), message, "sent");
+    let mut world = World::new(Script::new(taking_all_but(&[1, 4], unroutable))).await;
+    let mut lane = world.lane(Class::Other).await;
+    for appended in [vec![message(1, "a"), message(2, "b")], vec![message(3, "b")]] {
+        world.append(appended).await;
+        world.turn_for(&mut lane, SECOND).await;
+        world.now = world.now.plus_ms(10_000);
+    }
+    world.append([message(4, "a"), message(5, "b")]).await;
+    world.turn_for(&mut lane, SECOND).await;
+    assert!(world.script.calls().contains(&vec![1, 4, 5]), "{:?}", world.script.calls());
+    world.script.now(taking_all_but(&[1], unroutable));
+    world.turn_for(&mut lane, SECOND * 600).await;
+    assert!(!world.script.taken().contains(&4), "4 overtook 1");
+    world.script.now(|_| Ok(()));
+    world.turn_for(&mut lane, SECOND * 3_600).await;
+    let taken = world.script.taken();
+    assert_eq!(taken[taken.len() - 2..], [1, 4]);
+}
+
+#[tokio::test]
 async fn a_refused_event_among_accepted_ones_is_found_in_one_delivery() {
     let mut world = World::new(Script::new(taking_all_but(&[50], refuse))).await;
     world.append(statuses(0..100)).await;
