@@ -102,11 +102,11 @@ pub(super) async fn search(visit: PageVisit) -> PageResult {
         return Ok(Redirect::to(&of_events(event, form)).into_response());
     }
     let (insight, query, chosen) = (visit.insight()?, query(form)?, form.text("as"));
-    let mut meanings = Meaning::ALL.to_vec();
-    meanings.retain(|meaning| chosen.is_none_or(|name| name == meaning.as_str()));
-    if meanings.is_empty() {
-        return Err(RequestError::parameter("as", "must be message, phone, customer or reason").into());
-    }
+    let wrong = || RequestError::parameter("as", "must be message, phone, customer or reason");
+    let meanings = match chosen {
+        Some(name) => vec![Meaning::from_name(name).ok_or_else(wrong)?],
+        None => Meaning::ALL.to_vec(),
+    };
     let (text, classes) = (form.text("q").map(str::to_owned), insight.failures().clone());
     let (found_as, found) = insight
         .ask(move |connection| match text {
