@@ -21,10 +21,11 @@ use crate::{
     secret::Secret,
 };
 
-/// Maximum length of the value of an environment variable, in bytes. The system limits their length.
+/// How many bytes of the source, the event name and the id are passed, each in its environment variable. The system
+/// limits the size of the environment.
 const VARIABLE_BYTES: usize = 1024;
 
-/// The program to start, with its arguments and environment.
+/// The program to start, with its arguments, working directory and environment.
 pub(super) struct Program {
     handler: String,
     path: PathBuf,
@@ -32,13 +33,14 @@ pub(super) struct Program {
     dir: Option<PathBuf>,
     env: BTreeMap<String, Secret>,
     search: Option<OsString>,
-    /// The mark by which the next receiver finds programs that this one leaves running.
+    /// The mark by which the next receiver finds programs that this receiver leaves running; `None` if /proc cannot be
+    /// read.
     mark: Option<String>,
 }
 
 impl Program {
-    /// Locates the program. A name with a slash is relative to the receiver's working directory; a name without one is
-    /// searched in PATH.
+    /// Locates the program. A name with a slash is a path, relative to the receiver's working directory unless it is
+    /// absolute. A name without a slash is searched in the PATH of `env`, or else in that of the receiver.
     ///
     /// # Errors
     /// Returns which configuration key is wrong, and why.

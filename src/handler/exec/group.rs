@@ -32,18 +32,18 @@ impl Group {
         Self { child, leader }
     }
 
-    /// Waits until the process ends, then kills the rest of its group. What it left running could keep the pipes open
-    /// forever.
+    /// Waits until the process ends, then kills the rest of its group. A process left in the group could keep the pipes
+    /// open forever.
     pub(super) async fn end(&mut self) -> std::io::Result<ExitStatus> {
         let status = self.child.wait().await;
         self.kill();
         status
     }
 
-    /// Kills the group, but only once: later its id may belong to another process.
+    /// Kills the group, but only once: later the group's id may belong to another group.
     pub(super) fn kill(&mut self) {
         if let Some(leader) = self.leader.take() {
-            // An error means that the group has already ended.
+            // An error needs no handling: nearly always the group has already ended.
             let _ = kill_process_group(leader, Signal::KILL);
         }
     }
@@ -60,7 +60,7 @@ impl Drop for Group {
 pub(super) struct Tail(Vec<u8>);
 
 impl Tail {
-    /// Reads to the end of the stream. May be cancelled and called again.
+    /// Reads to the end of the stream, or to an error. May be cancelled and called again.
     pub(super) async fn read(&mut self, mut from: impl AsyncRead + Unpin) {
         let mut chunk = [0; 1024];
         while let Ok(bytes @ 1..) = from.read(&mut chunk).await {

@@ -14,9 +14,9 @@ use super::{
 };
 use crate::handler::{About, Delivery, Failure, FailureText};
 
-/// Maximum length of an answer, in bytes.
+/// Maximum length of an answer with its line break, in bytes.
 const ANSWER_BYTES: u64 = 4 * 1024;
-/// How long a process may take to end after it closed its pipes.
+/// How long to wait for the end of a process that closed a pipe, and again for the rest of its standard error.
 const END: Duration = Duration::from_secs(1);
 
 /// The process and its pipes.
@@ -45,7 +45,8 @@ impl Worker {
     /// Sends an event to the process and waits for its answer. The inner result is the answer.
     ///
     /// # Errors
-    /// Returns [`Broken`] if the process ended or its answer is invalid. The caller must start another process.
+    /// Returns [`Broken`] if the process ended, closed a pipe, or wrote an invalid answer or one too many. The caller
+    /// must start another process.
     pub(super) async fn hand(&mut self, delivery: &Delivery) -> Result<Result<(), Failure>, Broken> {
         // Earlier unsolicited output would be taken for the answer to this event.
         if let Ok(Ok([_, ..])) = timeout(Duration::ZERO, self.stdout.fill_buf()).await {
@@ -103,7 +104,7 @@ impl Worker {
     async fn ended(&mut self) -> Broken {
         let status = tokio::time::timeout(END, self.group.end()).await;
         self.group.kill();
-        // The last output of the process may still be in the pipe.
+        // The last output may still be in the pipe of standard error.
         let _ = tokio::time::timeout(END, self.tail.read(&mut self.stderr)).await;
         let story = match status {
             Ok(Ok(status)) => format!("the program ended without an answer ({status})"),

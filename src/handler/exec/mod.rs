@@ -3,9 +3,10 @@
 //! By default the program runs once for each event, and its exit code decides the outcome. With `mode = "lines"` it
 //! keeps running, reads one line for each event, and answers each with a line: `ok`, `refuse TEXT` or `retry TEXT`.
 //!
-//! The program leads its own process group. The whole group is killed when the program ends, when a delivery times out,
-//! and when the receiver stops, so processes that it started do not outlive it. If the receiver itself is killed, the
-//! next one kills the leftover programs before its first delivery.
+//! The program leads its own process group. The whole group is killed when the program ends, after a delivery that
+//! timed out or an invalid answer, and when the receiver stops. So processes that the program started do not outlive
+//! it, unless they leave the group. If the receiver itself is killed, the next receiver kills the leftover programs
+//! before its first delivery.
 
 mod command;
 mod group;
@@ -50,7 +51,7 @@ pub(super) struct Settings {
     pub body: Body,
     /// The working directory; by default that of the receiver.
     pub dir: Option<PathBuf>,
-    /// Environment variables in addition to PATH.
+    /// Environment variables in addition to PATH and the handler's `BIKHOOK_…`. They may replace PATH.
     #[serde(default)]
     pub env: BTreeMap<String, Secret>,
 }
@@ -154,8 +155,8 @@ impl Exec {
             None => Worker::start(&self.program)?,
         };
         let mut outcome = Ok(());
-        // The process may have printed an extra answer to the previous event. That is detected only when the next event
-        // is sent.
+        // The process may have printed an extra answer to the previous event. The extra answer is detected only when
+        // the next event is sent, so the previous event is not marked as accepted before that.
         let mut unproven: Option<&Delivery> = None;
         for delivery in events {
             delivery.mark_sent();

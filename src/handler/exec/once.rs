@@ -1,5 +1,5 @@
 //! `mode = "once"`: one process for each event. Exit code 0 is success, 65 (EX_DATAERR of sysexits.h) refuses the
-//! event, and any other code is retried.
+//! event, and any other code or a signal is retried.
 
 use std::{os::unix::process::ExitStatusExt, process::ExitStatus, time::Duration};
 
@@ -18,7 +18,8 @@ const PIPES: Duration = Duration::from_secs(1);
 /// Runs the program with one event, until it ends.
 ///
 /// # Errors
-/// Returns the failure for the exit code, with the end of standard error in its text.
+/// Returns the failure if the program cannot be started, or the failure for its exit code or signal, with the end of
+/// standard error in its text.
 pub(super) async fn run(program: &Program, delivery: &Delivery, body: Body) -> Result<(), Failure> {
     let input = match body {
         Body::Envelope => delivery.to_envelope() + "\n",

@@ -24,10 +24,10 @@ pub(super) const MARK: &str = "BIKHOOK_RECEIVER";
 pub(super) const HANDLER: &str = "BIKHOOK_HANDLER";
 /// How long killed processes may take to end.
 const END: Duration = Duration::from_secs(5);
-/// How often to check whether they have ended.
+/// How often to check whether the killed processes have ended.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Identifies a receiver process. It is unique since the start of the system, within the PID namespace.
+/// Identifies a receiver process. No other receiver has the same mark until the system restarts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
     /// The PID namespace. Process ids of different namespaces, such as those of containers, are not comparable.
@@ -41,7 +41,7 @@ impl Mark {
     /// The mark of this process.
     ///
     /// # Errors
-    /// Returns an error if /proc cannot be read.
+    /// Returns an error if /proc cannot be read or parsed.
     pub(super) fn own() -> io::Result<Self> {
         let pid = getpid().as_raw_nonzero().get();
         let link = fs::read_link("/proc/self/ns/pid")?;
@@ -77,7 +77,7 @@ impl Mark {
 /// killed processes after all of them have ended.
 ///
 /// # Errors
-/// Returns which processes do not end.
+/// Returns that /proc cannot be read, or which processes do not end within [`END`].
 pub(super) fn kill(own: &Mark, handler: &str) -> Result<usize, String> {
     let begun = Instant::now();
     let mut killed = HashSet::new();

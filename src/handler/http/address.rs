@@ -1,5 +1,5 @@
-//! The addresses that requests may reach. Forbidden are link-local addresses and the metadata services of clouds, which
-//! give credentials to any client inside the cloud.
+//! Decides which addresses requests may reach. Link-local addresses and the metadata services of clouds are forbidden,
+//! because a metadata service gives credentials to any client inside the cloud.
 
 use std::{
     io,
@@ -54,7 +54,7 @@ fn checked(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-/// The URL without path and query, which may hold a token.
+/// The URL for logs and errors. Path and query are left out, because they may hold a token.
 pub(super) fn place(url: &Url) -> String {
     let origin = url.origin().ascii_serialization();
     if url.path() == "/" && url.query().is_none() { origin } else { format!("{origin}/…") }

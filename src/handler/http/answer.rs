@@ -31,8 +31,8 @@ pub(super) async fn outcome(answer: Response, conflict: About) -> Result<(), Fai
 }
 
 /// Maps a status to an outcome. 500 and most 4xx are about the event: the destination answered, and may accept another
-/// event. A status is about the destination if the response requests a pause, rejects this client (401, 403, 407), or
-/// says that the server is overloaded or down.
+/// event. All others are about the destination: a redirect, a response that requests a pause (`Retry-After`) or rejects
+/// this client (401, 403, 407), and a server that is overloaded or down.
 fn judge(
     status: u16,
     class: String,

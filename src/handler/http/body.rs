@@ -196,14 +196,14 @@ fn push_cloud_event(delivery: &Delivery, out: &mut String) {
 }
 
 fn insert(headers: &mut HeaderMap, name: &str, value: &str) {
-    // An encoded value is always a valid header value.
+    // Numbers and percent-encoded texts are always valid header values.
     if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::try_from(value)) {
         headers.insert(name, value);
     }
 }
 
-/// Percent-encodes a text for a header (CloudEvents' HTTP binding 1.0, section 3.1.3.2). Truncated to a length that
-/// servers accept.
+/// Percent-encodes the first 1024 bytes of a text for a header (CloudEvents' HTTP binding 1.0, section 3.1.3.2).
+/// Servers reject longer headers.
 fn percent_encoded(text: &str) -> String {
     const LONGEST: usize = 1024;
     let mut out = String::new();

@@ -28,7 +28,7 @@ const RESERVED: [&str; 7] = [
 ];
 const RESERVED_PREFIXES: [&str; 3] = ["webhook-", "bikhook-", "ce-"];
 
-/// The parts needed to make a client, which is replaced from time to time.
+/// Makes the handler's HTTP clients. The current client is replaced from time to time.
 pub(super) struct Maker {
     /// Certificates that are trusted in addition to those of the system.
     certificates: Option<Vec<Certificate>>,
@@ -65,7 +65,7 @@ impl Maker {
             .dns_resolver(Arc::new(Resolver));
         let builder = match &self.certificates {
             Some(certificates) => builder.tls_certs_merge(certificates.iter().cloned()),
-            // Without TLS, the system's certificates may be missing.
+            // Without TLS no certificates are needed, and those of the system may be missing.
             None if self.plain => builder.tls_certs_only([]),
             None => builder,
         };

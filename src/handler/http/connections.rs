@@ -78,7 +78,8 @@ impl Connections {
         }
     }
 
-    /// Returns the client for a retry after `broken` lost its connection. Never returns the generation of `broken`.
+    /// Returns the client for a retry after `broken` lost its connection. This is the client of `broken` only if no new
+    /// client can be made.
     pub(super) async fn after(&self, broken: &Generation) -> Generation {
         let _replacing = self.replacing.lock().await;
         let current = self.read();

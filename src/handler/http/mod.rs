@@ -5,7 +5,7 @@
 //!                                  │
 //!                             connections              replaced when they are old, or closed during a request
 //!                                  │
-//!                               address                never a cloud's metadata service, by any name
+//!                               address                no link-local address, no metadata service of a cloud
 //! ```
 
 mod address;
@@ -68,8 +68,8 @@ pub(super) struct Keys {
     /// A connection takes no more requests after this time, so the destination's name is resolved again.
     #[serde(default = "default_max_connection_age")]
     pub max_connection_age: Period,
-    /// Status 409 means that the destination already has the event. If an earlier attempt got no answer and a second
-    /// attempt also gets 409, the event counts as delivered.
+    /// Status 409 means that the destination already has the event. If one attempt got no answer and two later ones got
+    /// 409, the event counts as delivered.
     #[serde(default)]
     pub conflict_is_delivered: bool,
 }
@@ -172,8 +172,8 @@ impl Http {
         let sent = match self.send(&connections, self.settings.shape.request(events)).await {
             Err(error) if is_used && client::is_closed_under_request(&error) => {
                 let connections = self.connections.after(&connections).await;
-                // The destination may have received the first request. A 409 hints at this, but counts only if it is
-                // repeated.
+                // The destination may have received the first request. A 409 to the second request hints at this, but
+                // it counts only after two more attempts got 409.
                 if conflict == About::Repetition {
                     conflict = About::Unanswered;
                 }

@@ -17,7 +17,7 @@ const TWO_DIGIT_YEARS: &str = "%d-%b-%y %H:%M:%S GMT";
 pub(super) fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
     let text = text.trim();
     let after = if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More digits than fit into a u64.
+        // A number that does not fit into a u64 becomes the largest one.
         Duration::from_secs(text.parse().unwrap_or(u64::MAX))
     } else {
         let now = jiff::Timestamp::from_millisecond(now.as_ms()).ok()?.to_zoned(TimeZone::UTC).datetime();
@@ -34,8 +34,8 @@ fn date(text: &str, now: DateTime) -> Option<DateTime> {
     FOUR_DIGIT_YEARS.into_iter().find_map(parsed).or_else(|| Some(in_century(parsed(TWO_DIGIT_YEARS)?, now)))
 }
 
-/// Completes a two-digit year. A year more than 50 years in the future is in the past century (RFC 9110, section
-/// 5.6.7).
+/// Completes a two-digit year. A year more than 50 years in the future becomes the year 100 years earlier (RFC 9110,
+/// section 5.6.7).
 fn in_century(date: DateTime, now: DateTime) -> DateTime {
     let year = now.year() - now.year().rem_euclid(100) + date.year().rem_euclid(100);
     let year = if year > now.year() + 50 { year - 100 } else { year };

@@ -1,5 +1,5 @@
 //! Signatures of Standard Webhooks: HMAC-SHA256 of `id.timestamp.body`. There is one signature per key, so that a
-//! receiver can rotate its key without losing requests.
+//! destination can rotate its key without losing requests.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
@@ -17,7 +17,7 @@ const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 pub(super) struct SigningKey(Hmac<Sha256>);
 
 impl SigningKey {
-    /// Decodes `whsec_` and base64.
+    /// Decodes a key: `whsec_`, then 24 to 64 bytes in base64.
     ///
     /// # Errors
     /// Returns what is wrong with the key, without quoting any part of it.

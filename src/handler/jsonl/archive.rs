@@ -1,6 +1,6 @@
 //! Compresses rotated files and deletes the oldest ones, in the background.
 //!
-//! A file is compressed under a third name, synced, and renamed to its `.gz`. Only then is the uncompressed file
+//! A file is compressed under a temporary name, synced, and renamed to its `.gz`. Only then is the uncompressed file
 //! deleted. A process may die or stop between any two steps; [`Archive::tidy`] starts from whatever it finds.
 
 use std::{
@@ -45,7 +45,7 @@ pub(super) struct Archive {
     wanted: AtomicBool,
     running: Mutex<()>,
     stopped: AtomicBool,
-    /// Held while files may be in use, even after the writer is dropped.
+    /// Held as long as the archive, because a run may still use the files after the writer is dropped.
     _lock: Arc<Lock>,
 }
 
@@ -62,21 +62,23 @@ impl Archive {
         })
     }
 
-    /// Tidies in the background, on a blocking thread. Only one run is active at a time. A call during a run makes it
-    /// repeat.
+    /// Tidies in the background, on a blocking thread. Only one run is active at a time. A call during a run makes the
+    /// run repeat.
     pub(super) fn tidy_soon(self: &Arc<Self>) {
         self.wanted.store(true, Ordering::SeqCst);
         let archive = Arc::clone(self);
         drop(tokio::task::spawn_blocking(move || archive.run()));
     }
 
-    /// Stops a run within the time that one chunk takes. The rest is done after the next start.
+    /// Makes a run stop compressing after the current chunk. Deleting files, and comparing a file with its `.gz`, are
+    /// not interrupted. The rest is compressed when the handler is opened again.
     pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
     }
 
     fn run(&self) {
-        // Checked again after the lock is released: a request that came in between found the lock taken and returned.
+        // `wanted` is checked again after the lock is released: a call of `tidy_soon` just before that found the lock
+        // taken and returned.
         while self.wanted.load(Ordering::SeqCst) {
             let running = self.running.try_lock();
             if matches!(running, Err(TryLockError::WouldBlock)) {
@@ -90,7 +92,8 @@ impl Archive {
         }
     }
 
-    /// Deletes leftovers of interrupted compressions and surplus files, then compresses the uncompressed files.
+    /// Deletes leftovers of interrupted compressions. As the rules say, also deletes surplus files, and compresses the
+    /// uncompressed files.
     ///
     /// # Errors
     /// Returns file system errors. A later call continues the work.
@@ -165,7 +168,7 @@ impl Archive {
             let read = from.read(&mut chunk)?;
             if read == 0 {
                 let to = encoder.finish()?;
-                // The next start decides by this time which files may have lines of unsettled events.
+                // By its modification time the next start decides whether a file may have lines of unsettled events.
                 if let Err(error) = from.metadata().and_then(|plain| to.set_modified(plain.modified()?)) {
                     debug!(%error, "modification time of a compressed file could not be set");
                 }
@@ -232,7 +235,7 @@ mod tests {
     }
 
     impl World {
-        /// An uncompressed rotated file with a unique line.
+        /// Writes an uncompressed rotated file. Returns its path, the path of its gzip, and its content.
         fn rotated(&self, seq: u32) -> (PathBuf, PathBuf, String) {
             let names = &self.archive.names;
             let next = names.next("2026-11-22T10:15:00Z".parse().unwrap()).unwrap();
@@ -287,7 +290,7 @@ mod tests {
     fn a_rotated_file_is_replaced_by_a_gzip_of_equal_content() {
         let world = world(GZIP);
         let (plain, gzip, line) = world.rotated(1);
-        // The second time, as a crash before the deletion leaves it: beside its gzip.
+        // The second time, the plain file is beside its gzip, as after a crash before the deletion.
         for _ in 0..2 {
             fs::write(&plain, &line).unwrap();
             world.archive.tidy().unwrap();

@@ -26,12 +26,13 @@ pub enum Error {
     /// The file name is missing or not UTF-8, so names of rotated files cannot be derived from it.
     #[error("{0} has no file name in UTF-8: choose another path")]
     NoName(PathBuf),
-    /// The file was not written by this handler, so it must not be appended to or truncated.
+    /// The file was not written by a jsonl handler, so it must not be appended to or truncated.
     #[error("{0} is not a file of a jsonl handler: move it away or choose another path")]
     Foreign(PathBuf),
-    /// The file begins with zeros.
+    /// The first bytes of the file include a zero, as after a power cut. The writer then repairs the file.
     #[error("{0} is damaged, it begins with zeros: move it away")]
     Damaged(PathBuf),
+    /// An operation of the file system failed.
     #[error("cannot {doing} {path}: {source}")]
     Io {
         /// The operation that failed, such as `write`.
@@ -83,8 +84,8 @@ impl Error {
     }
 }
 
-/// A file accepts any event, so the problem is always the file, and it can be fixed. Therefore dispatch waits and
-/// retries.
+/// Every error becomes [`Failure::Retry`]. A file accepts any event, so the problem is the file or the disk, and the
+/// same events succeed after it is solved.
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::retry(error.class(), error)

@@ -1,4 +1,5 @@
-//! The live file, which is written: opens and repairs it, detects when it was moved away, and appends to it.
+//! The live file, which is written. This module opens the file, removes a failed batch and a torn last line, appends,
+//! and detects that the file was moved away.
 
 use std::{
     fs::{self, File, Metadata, OpenOptions},
@@ -12,7 +13,7 @@ use tracing::warn;
 use super::error::Error;
 use crate::{file_id::FileId, folder};
 
-/// How every file of this handler begins, as written by `Event::to_json_line`.
+/// How every line begins, as written by `Event::to_json_line`, and so every file of this handler.
 pub(super) const FIRST_BYTES: &[u8] = b"{\"seq\":";
 /// How many bytes are read at once when searching for the last line break.
 const CHUNK_BYTES: u64 = 64 * 1024;
@@ -123,7 +124,7 @@ impl Live {
         self.file.read_exact_at(&mut first[..len], 0).map_err(Error::io("read", &self.path))?;
         match &first[..len] {
             ours if *ours == FIRST_BYTES[..len] => Ok(()),
-            // As after a power cut.
+            // Zeros, as after a power cut.
             zeroed if zeroed.contains(&0) => Err(Error::Damaged(self.path.clone())),
             _foreign => Err(Error::Foreign(self.path.clone())),
         }
@@ -137,11 +138,11 @@ impl Live {
     }
 }
 
-/// Resolves the path and creates its directory if it is missing. Links are followed, so that two names of one file are
-/// recognized, and rotation renames the file and not a link.
+/// Resolves the path and creates its directory if it is missing. Links are followed, so that two handlers cannot use
+/// one file under two names, and so that rotation renames the file and not the link.
 ///
 /// # Errors
-/// Returns an error if the path leads nowhere, or if the file system fails.
+/// Returns an error if the path is a broken link or has no file name, or if the file system fails.
 pub(super) fn resolve(path: &Path) -> Result<PathBuf, Error> {
     if let Some(path) = folder::if_exists(fs::canonicalize(path)).map_err(Error::io("find", path))? {
         return Ok(path);

@@ -26,7 +26,7 @@ use error::Error;
 use tail::Tail;
 use writer::{Rotation, Writer};
 
-/// How many bytes of lines are rendered before they are written. Limits the memory for a batch of large events.
+/// Lines are written as soon as this many bytes are rendered. Limits the memory for a batch of large events.
 const CHUNK_BYTES: usize = 1024 * 1024;
 
 /// A handler that appends events to a file.
@@ -42,7 +42,8 @@ pub(super) struct Jsonl {
 pub(super) struct Settings {
     /// The path of the file. Its directory is created if it is missing.
     pub path: PathBuf,
-    /// Maximum size of the file: it is rotated before it exceeds this. 0 means no limit.
+    /// Size limit: the file is rotated before a batch would make it larger. A single batch above the limit gets a file
+    /// of its own. 0 means no limit.
     #[serde(default = "default_rotate_size")]
     pub rotate_size: Size,
     /// Whether the file is also rotated with the first events of each UTC day.
@@ -132,8 +133,8 @@ fn append(writer: &mut Writer, archive: &Arc<Archive>, events: &[Delivery]) -> R
     writer.append(lines(&events))
 }
 
-/// The events whose lines are not in the file. Replayed events are always written again, because the operator requested
-/// it.
+/// The events to write: those whose lines are not in `tail`, and all events of a replay, because an operator requested
+/// the replay.
 fn missing<'a>(tail: &Tail, events: &'a [Delivery]) -> Vec<&'a Event> {
     let is_there = |delivery: &Delivery| {
         !delivery.replay
@@ -198,7 +199,7 @@ mod tests {
         std::fs::read_to_string(path).unwrap().lines().count()
     }
 
-    /// Cancels a delivery that is written nevertheless: it does not wait for the writer, and is polled once.
+    /// Polls a delivery once and drops it. The writer is free, so its events are written although it is cancelled.
     async fn give_up(jsonl: &Jsonl, events: &[Delivery]) {
         let mut delivery = Box::pin(jsonl.deliver(events));
         assert!(futures_util::poll!(&mut delivery).is_pending());

@@ -20,7 +20,7 @@ pub(super) struct Names {
     extension: String,
 }
 
-/// A rotated file: uncompressed, compressed, or both for a moment. Ordered by age, the oldest first.
+/// A rotated file, which is uncompressed, compressed, or in both forms. Ordered by age, the oldest first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rotated {
     stamp: String,

@@ -27,7 +27,7 @@ use crate::folder::with_suffix;
 
 /// More than the lines of one batch. A lost block further from the end than this had been synced.
 const UNSYNCED_BYTES: u64 = 32 * 1024 * 1024;
-/// A disk loses whole sectors.
+/// The size of a sector, in bytes. A disk loses whole sectors.
 const SECTOR_BYTES: u64 = 512;
 
 /// Returns whether this is a complete line of this handler, with or without its line break.
@@ -35,7 +35,7 @@ pub(super) fn is_whole(line: &[u8]) -> bool {
     line.starts_with(FIRST_BYTES) && serde_json::from_slice::<IgnoredAny>(line).is_ok()
 }
 
-/// Repairs the file and logs it as an error.
+/// Repairs the file, and logs the repair as an error.
 ///
 /// # Errors
 /// Returns [`Error::Foreign`] if the file has no line of this handler, and is not what a power cut leaves of such
@@ -79,14 +79,15 @@ struct Copied {
 }
 
 impl Copied {
-    /// A file without any complete line is ours if it is empty or zeros, or if sectors are lost and the rest is text.
+    /// Returns whether the file may be this handler's. A file without any complete line may be if it is empty or has
+    /// only zeros, or if at least one sector is lost and the rest is text.
     fn is_ours(&self) -> bool {
         let is_torn = self.zeros >= SECTOR_BYTES && !self.is_binary;
         self.kept_lines + self.cut_lines > 0 || self.torn_bytes == 0 || is_torn
     }
 }
 
-/// Copies complete lines. Ends at the first lost block that begins in the last `unsynced_bytes`.
+/// Copies complete lines, up to the first lost block that begins in the last `unsynced_bytes`.
 fn copy_lines(from: &Path, to: &Path, unsynced_bytes: u64) -> io::Result<Copied> {
     let from = File::open(from)?;
     let len = from.metadata()?.len();
@@ -166,7 +167,7 @@ fn read_line(from: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<usize> {
     }
 }
 
-/// Gives the file a second name, which keeps it when another file takes its path.
+/// Gives the file a second name, which keeps the file when another one takes its path. Returns the second name.
 fn set_beside(path: &Path) -> io::Result<PathBuf> {
     let mut number = 1;
     loop {
@@ -174,7 +175,7 @@ fn set_beside(path: &Path) -> io::Result<PathBuf> {
         match fs::hard_link(path, &beside) {
             Ok(()) => return Ok(beside),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
-            // The file system has no hard links.
+            // The file system may have no hard links, so make a copy.
             Err(_) => {
                 let mut to = OpenOptions::new().write(true).create_new(true).mode(0o640).open(&beside)?;
                 io::copy(&mut File::open(path)?, &mut to)?;

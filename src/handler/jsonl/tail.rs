@@ -2,7 +2,7 @@
 //!
 //! After a crash or a cancelled delivery, the file may have lines of events that are not settled. These events are
 //! delivered again. So the end of the file is read before the first batch, and before each batch that follows a
-//! cancelled delivery. An event whose line is there counts as delivered.
+//! cancelled delivery. An event whose line is there counts as delivered, unless it is replayed.
 
 use std::{
     fs::File,
@@ -17,13 +17,15 @@ use tracing::error;
 use super::{live::FIRST_BYTES, names::Names, repair::is_whole};
 use crate::folder;
 
-/// How many bytes are read of the file and of the rotated files before it, uncompressed. This is more than is written
-/// between two settles.
+/// How many bytes, uncompressed, are read from the end of the live file and then of the rotated files before it. This
+/// is more than is written between two settles. A compressed file is always read whole.
 const TAIL_BYTES: u64 = 64 * 1024 * 1024;
-/// How many of the last lines of a compressed file are kept. It must be decompressed from its beginning.
+/// How many of the last lines of a compressed file are kept at least. The file must be decompressed from its beginning,
+/// and keeping all lines could take much memory.
 const COMPRESSED_LINES: usize = 500_000;
-/// If the live file was in use for longer than this, all lines of unsettled events are in it, and no rotated file is
-/// read. A rotated file that was last written this long before the newest one has no such line either.
+/// If the live file was created at least this long before its last change, all lines of unsettled events are in it, and
+/// no rotated file is read. A rotated file whose last change was at least this long before that of the newest one has
+/// no such line either.
 const SETTLED: Duration = Duration::from_mins(10);
 
 /// Identifies a line: its `seq`, and a digest of its `receivedAt`, because a new journal counts from 1 again.
@@ -36,7 +38,7 @@ pub(super) struct Tail {
     ids: Vec<Id>,
     /// The largest `seq` among the lines.
     newest: u64,
-    /// True if a line of the live file is damaged.
+    /// True if a line that was read from the live file is damaged.
     pub is_damaged: bool,
 }
 
@@ -44,7 +46,7 @@ impl Tail {
     /// Reads the end of the live file, and of the newest rotated files if needed.
     ///
     /// # Errors
-    /// Returns an error if the live file cannot be read, or if a rotated file cannot be opened.
+    /// Returns an error if the live file cannot be read, or if the rotated files cannot be listed or opened.
     pub(super) fn read(names: &Names) -> io::Result<Self> {
         let mut tail = Self::default();
         let live = File::open(&names.live)?;
@@ -63,23 +65,25 @@ impl Tail {
         Ok(tail)
     }
 
-    /// Returns whether the line of an event with this `seq` may be in the file. Nearly always `false`.
+    /// Returns whether a line with this `seq` may be in the file. Nearly always `false`, because most events are new.
     pub(super) const fn may_have(&self, seq: u64) -> bool {
         seq <= self.newest
     }
 
-    /// Returns whether this line is in the file.
+    /// Returns whether a line with the same `seq` and `receivedAt` as this one is at the end of the file.
     pub(super) fn has(&self, line: &[u8]) -> bool {
         id(line).is_some_and(|id| self.ids.binary_search(&id).is_ok())
     }
 
     /// Reads rotated files, compressed or not, from the newest to older ones while bytes are left. Small files may be
-    /// rotated more than once between two settles. A damaged file is skipped, as it would be damaged at each try.
+    /// rotated more than once between two settles. A file that cannot be read or unpacked is skipped, because a retry
+    /// would not help.
     fn take_rotated(&mut self, names: &Names, mut bytes: u64) -> io::Result<()> {
         let listed = names.rotated().map_err(io::Error::other)?;
         let mut newest_change = None;
         for (rotated, _) in listed.iter().rev() {
-            // It may be compressed right now. Its compressed form exists before the uncompressed file is deleted.
+            // The file may be compressed right now. Its compressed form exists before the uncompressed file is deleted,
+            // so one of the two is found.
             let (plain, gzip) = (names.plain(rotated), names.gzip(rotated));
             let (file, path, is_plain) = match folder::if_exists(File::open(&plain))? {
                 Some(file) => (file, plain, true),
@@ -109,7 +113,7 @@ impl Tail {
         Ok(())
     }
 
-    /// Returns how many bytes it read.
+    /// Takes the lines in the last `bytes` of an uncompressed file. Returns how many bytes were read.
     fn take_plain(&mut self, mut file: File, bytes: u64) -> io::Result<u64> {
         let len = file.metadata()?.len();
         let start = len.saturating_sub(bytes);
@@ -128,8 +132,8 @@ impl Tail {
         Ok(len - start)
     }
 
-    /// Returns how many bytes it read, uncompressed. After an error nothing is taken, because what was unpacked before it
-    /// may be wrong.
+    /// Takes the last lines of a compressed file. Returns how many bytes were read, uncompressed. After an error no
+    /// line is taken, because the text that was unpacked before the error may be wrong.
     fn take_compressed(&mut self, file: File) -> io::Result<u64> {
         let mut lines = BufReader::new(MultiGzDecoder::new(BufReader::new(file)));
         let (mut ids, mut line) = (Vec::new(), Vec::new());

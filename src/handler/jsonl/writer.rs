@@ -2,8 +2,8 @@
 //!
 //! The end of the file is recorded as a [`Cut`] before each batch. After any failure (a short write, a full disk, a
 //! failed sync, a panic), the file is closed, reopened, and truncated to that end before anything else is written. This
-//! is done at once; if it fails, it is repeated before the next batch. So a retry of the batch continues where the file
-//! ended before the failure.
+//! is done at once after an error, and before the next batch after a panic or if it failed. So a retry of the batch
+//! continues where the file ended before the failure.
 //!
 //! If the process dies in between, it leaves at most a torn line and whole lines of an unsettled batch. The next start
 //! removes the torn line. The events of the batch are delivered again, and the [`Tail`] shows that their lines are
@@ -27,13 +27,14 @@ const MS_A_DAY: i64 = 24 * 60 * 60 * 1000;
 /// When the file is rotated.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Rotation {
-    /// Maximum size in bytes: the file is rotated before it would exceed this. `None` means no limit.
+    /// Size limit in bytes: the file is rotated before a batch would make it larger. A single batch above the limit
+    /// gets a file of its own. `None` means no limit.
     pub size_bytes: Option<u64>,
     /// Whether the first batch of a new UTC day rotates the file.
     pub daily: bool,
 }
 
-/// The writer of a file, which it locks.
+/// Writes a file, and holds the file's lock.
 #[derive(Debug)]
 pub(super) struct Writer {
     names: Names,
@@ -69,7 +70,7 @@ impl Writer {
     /// The lines at the end of the file.
     ///
     /// # Errors
-    /// Returns file system errors if the end must be read.
+    /// Returns an error if the end must be read, and the file cannot be opened or read.
     pub(super) fn tail(&mut self) -> Result<&Tail, Error> {
         let tail = match self.tail.take() {
             Some(tail) => tail,
@@ -83,8 +84,8 @@ impl Writer {
         Ok(self.tail.insert(tail))
     }
 
-    /// Makes the next [`Writer::tail`] read the file again. Call it if a batch may have been written whose delivery was
-    /// cancelled.
+    /// Makes the next [`Writer::tail`] read the file again. Call it if the batch of a cancelled delivery may have been
+    /// written.
     pub(super) fn forget_tail(&mut self) {
         self.tail = None;
     }
@@ -94,16 +95,18 @@ impl Writer {
         &self.names
     }
 
-    /// The lock of the file. Hold it while working on its files.
+    /// The lock of the file. Hold it while working on the file or its rotated files.
     pub(super) fn lock(&self) -> Arc<Lock> {
         Arc::clone(&self.lock)
     }
 
-    /// Rotates the file if `more_bytes` would make it too large, or if it is from an earlier day. Returns whether it
-    /// did. Batches are not split: one that exceeds the limit gets its own file.
+    /// Rotates the file if `more_bytes` would make it larger than the limit, or, with `daily`, if its last change was
+    /// on an earlier UTC day. Never rotates an empty file, so a batch above the limit is not split but gets a file of
+    /// its own. Returns whether the file was rotated.
     ///
     /// # Errors
-    /// Returns file system errors. No data is lost: the file has either its old or its new name.
+    /// Returns an error if the file cannot be opened or renamed. No data is lost: the file has either its old or its
+    /// new name.
     pub(super) fn rotate_if_due(&mut self, now: Timestamp, more_bytes: u64) -> Result<bool, Error> {
         let live = self.ready()?;
         let too_large =

@@ -1,4 +1,4 @@
-//! Maps errors of brokers, topics and messages to delivery failures.
+//! Maps errors of settings, brokers, topics and Kafka messages to delivery failures.
 
 use rdkafka::{error::KafkaError, types::RDKafkaErrorCode as Code};
 
@@ -14,7 +14,8 @@ pub(super) fn of_settings(error: &KafkaError) -> Failure {
     Failure::misconfigured("settings", what)
 }
 
-/// The failure for a broker error that needs a person; `None` for errors that may be temporary.
+/// The failure for a broker error that a retry does not resolve: the credentials or the TLS settings are wrong. `None`
+/// for all other errors, because they may be temporary.
 pub(super) fn of_broker(code: Code, reason: &str) -> Option<Failure> {
     let wrong =
         |class, advice: &str| Some(Failure::misconfigured(class, FailureText::read(reason).saying(advice)));
@@ -58,7 +59,7 @@ pub(super) fn of_reason(code: Code, reason: &str) -> Failure {
 /// The failure for a topic's error code; `None` if the topic can be used.
 pub(super) fn of_topic(topic: &str, code: Code) -> Option<Failure> {
     match code {
-        // The topic is being created, or moved to another broker.
+        // With the last two codes the topic is being created, or moved to another broker.
         Code::NoError | Code::LeaderNotAvailable | Code::ReplicaNotAvailable => None,
         Code::UnknownTopicOrPartition | Code::UnknownTopic => Some(Failure::misconfigured(
             "no topic",
@@ -79,7 +80,7 @@ pub(super) fn of_topic(topic: &str, code: Code) -> Option<Failure> {
     }
 }
 
-/// The failure for a message that was not accepted.
+/// The failure for a Kafka message that was not accepted.
 pub(super) fn of_message(topic: &str, error: &KafkaError) -> Failure {
     let code = error.rdkafka_error_code().unwrap_or(Code::Fail);
     let what = FailureText::from(format!("topic {topic:?}")).saying(code);
@@ -116,8 +117,8 @@ pub(super) fn of_message(topic: &str, error: &KafkaError) -> Failure {
     }
 }
 
-/// Returns the more important of two failures in one batch. One that needs a person comes first, then one about the
-/// destination, then one about an event.
+/// Returns the more important of two failures in one batch: a wrong setting comes before a failure to retry, and that
+/// before a refusal. Of two equal failures it returns `known`.
 pub(super) fn worse(known: Option<Failure>, other: Failure) -> Failure {
     let rank = |failure: &Failure| match failure {
         Failure::Refuse { .. } => 0,

@@ -21,8 +21,8 @@ use crate::handler::{Delivery, Failure, given_up::GivenUp};
 
 /// Timeout for making a connection, and for the answer to a metadata request.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Timeout for a message, from sending to its report, including retries by librdkafka. It is shorter than the default
-/// timeout of a delivery, so that librdkafka reports the cause.
+/// Timeout for a Kafka message, from entering the queue to its report, including retries by librdkafka. The timeout is
+/// shorter than the default timeout of a delivery, so that librdkafka reports the cause.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 type Producer = ThreadedProducer<Watch, NoCustomPartitioner>;
@@ -32,7 +32,7 @@ pub(super) struct Link {
     /// Always `Some` until the link is dropped.
     producer: Option<Arc<Producer>>,
     watch: Arc<Watch>,
-    /// Records whether a delivery failed or was cancelled.
+    /// Records whether a delivery was cancelled, or failed and was not refused.
     pub(super) given_up: GivenUp,
 }
 
@@ -48,7 +48,7 @@ impl Link {
         let link = Self { producer: Some(Arc::clone(&producer)), watch, given_up: GivenUp::default() };
         let topic = settings.topic.literal().map(str::to_owned);
         let may_be_missing = settings.auto_create;
-        // If this is cancelled, the thread ends within its timeout.
+        // If the caller is cancelled, the thread ends within [`CONNECT_TIMEOUT`].
         let looking = spawn_blocking(move || look(&producer, topic.as_deref(), may_be_missing));
         tokio::select! {
             biased;
@@ -66,7 +66,7 @@ impl Link {
     }
 
     /// Sends the messages of a wave together, and marks the deliveries that are acknowledged. Returns when every
-    /// message has a report, or when no broker is left to send one.
+    /// message has a report, or when the producer becomes unusable, for example because all brokers are down.
     pub(super) async fn send(
         &self,
         wave: &[Delivery],
@@ -92,7 +92,7 @@ impl Link {
             delivery.mark_sent();
             match self.enqueue(&message) {
                 Ok(report) => reports.push((delivery, message.topic, report)),
-                // The next message may have another topic.
+                // Continue, because the next message may have another topic.
                 Err(error) => failure = Some(worse(failure, of_message(&message.topic, &error))),
             }
         }
@@ -164,7 +164,7 @@ fn config(handler: &str, settings: &Settings) -> ClientConfig {
         // The default of Java clients, so that a key goes to the same partition whichever client sends it.
         .set("partitioner", "murmur2_random")
         .set("compression.codec", settings.compress.codec())
-        // The number of messages is already limited by the deliveries in flight.
+        // No limit: the deliveries in flight already limit the number of messages.
         .set("queue.buffering.max.messages", "0")
         // Adds room for the protocol overhead. `max_bytes` itself is checked before sending.
         .set("message.max.bytes", (settings.max_bytes.0 + 4096).min(1_000_000_000).to_string())
@@ -193,7 +193,8 @@ const fn protocol(settings: &Settings) -> &'static str {
     }
 }
 
-/// Makes librdkafka create only the log lines that are enabled.
+/// The lowest level of log lines that librdkafka creates. Lines that are off by default are not even created: below
+/// INFO only emergencies are.
 fn log_level() -> RDKafkaLogLevel {
     if tracing::enabled!(target: TARGET, tracing::Level::DEBUG) {
         RDKafkaLogLevel::Debug

@@ -1,18 +1,19 @@
-//! `kind = "kafka"`: sends each event as a message, acknowledged by all in-sync replicas.
+//! `kind = "kafka"`: sends each event as a Kafka message, acknowledged by all in-sync replicas.
 //!
 //! ```text
-//! deliver ─▶ link ─▶ make a producer, check that the topic exists     once, and after each failure
+//! deliver ─▶ link ─▶ make a producer, check that the topic exists     if there is none to reuse
 //!              │
 //!              └─▶ publish ─▶ waves: sent together, reported together
 //! ```
 //!
-//! **Order.** The key of a message is BIK's `messageId`, so all events of one message are in one partition. An
-//! idempotent producer keeps the order there. But it may drop one message (too large, too late) and continue with the
-//! next, therefore events are sent in waves.
+//! **Order.** The key of a Kafka message is BIK's `messageId`, so all events of one BIK message are in one partition.
+//! An idempotent producer keeps the order there. But it may drop one Kafka message (too large, too late) and continue
+//! with the next. Therefore events are sent in waves: a wave has at most one event of each BIK message, and the next
+//! wave waits until this one is acknowledged.
 //!
-//! **A producer that failed is not reused.** librdkafka would reconnect by itself and send its queue. So after a failed
-//! or cancelled delivery, the producer is dropped with its queue. Messages in flight may still arrive, but only as
-//! duplicates, because no later event of the same message was sent.
+//! **A producer that failed is not reused.** librdkafka would reconnect by itself and send its queue. So the producer
+//! is dropped with its queue after a delivery that was cancelled, or failed and was not refused. Kafka messages in
+//! flight may still arrive, but only as duplicates, because no later event of the same BIK message was sent.
 
 mod failure;
 mod link;
@@ -91,7 +92,7 @@ impl Kind for Kafka {
         let link = self.link().await?;
         let attempt = link.given_up.attempt();
         let ended = publish::publish(&link, &self.settings, events).await;
-        // The producer stays usable only if the delivery succeeded or the failure is about the events.
+        // The producer stays usable only if the delivery succeeded or was refused.
         if matches!(ended, Ok(()) | Err(Failure::Refuse { .. })) {
             attempt.ended();
         } else {

@@ -1,4 +1,4 @@
-//! Converts deliveries to messages and sends them in waves.
+//! Converts deliveries to Kafka messages and sends these in waves: see [`waves`].
 
 use rdkafka::message::{Header, Headers, OwnedHeaders};
 
@@ -8,7 +8,7 @@ use super::{
     link::Link,
 };
 
-/// Sends the events and marks those that are acknowledged. Returns when all are.
+/// Sends the events and marks those that are acknowledged. Returns when all events are acknowledged.
 ///
 /// # Errors
 /// Returns a [`Failure`] of the first wave that failed. Later waves were not sent.
@@ -27,17 +27,17 @@ pub(super) struct Message {
     pub(super) topic: String,
     pub(super) key: String,
     pub(super) payload: String,
-    /// When the event was received.
+    /// When the event was received, in ms since the Unix epoch.
     pub(super) timestamp_ms: i64,
     pub(super) headers: OwnedHeaders,
 }
 
 impl Message {
-    /// Builds the message. Refuses one that is larger than the settings allow.
+    /// Builds the Kafka message. Refuses the event if the message with key and headers is larger than `max_bytes`.
     fn of(delivery: &Delivery, settings: &Settings) -> Result<Self, Failure> {
         let event = &delivery.event;
         let payload = settings.body.of(delivery);
-        // An event without a message id uses its own key, so such events spread over the partitions.
+        // An event without BIK's `messageId` uses the event's key, so such events spread over the partitions.
         let key = event.element.message_id().map_or_else(|| delivery.key().to_string(), str::to_owned);
         let headers = headers(delivery);
         let of_header = |header: Header<'_, &[u8]>| header.key.len() + header.value.map_or(0, <[u8]>::len);

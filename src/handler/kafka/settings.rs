@@ -30,7 +30,7 @@ pub(crate) struct Settings {
     /// The content of the message body.
     #[serde(default)]
     pub body: Body,
-    /// Maximum size of a message; larger ones are refused.
+    /// Maximum size of a Kafka message with key and headers. An event whose message is larger is refused.
     #[serde(default = "default_max_bytes")]
     pub max_bytes: Size,
     /// The compression of messages.
@@ -54,7 +54,7 @@ fn default_topic() -> Template {
     Template::of("bik-events")
 }
 
-/// The broker's default for `message.max.bytes`.
+/// The broker's default for `message.max.bytes` (1,048,588), rounded down.
 fn default_max_bytes() -> Size {
     Size::mib(1)
 }
@@ -69,7 +69,7 @@ impl Settings {
     }
 }
 
-/// The compression of messages. The producer compresses several messages together.
+/// The compression of Kafka messages. The producer compresses several messages together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Compress {

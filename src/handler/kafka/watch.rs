@@ -1,4 +1,4 @@
-//! Callbacks from librdkafka's threads: delivery reports of messages, and errors of brokers.
+//! Callbacks from librdkafka's threads: delivery reports of Kafka messages, and errors of brokers.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -28,14 +28,14 @@ pub(super) const TARGET: &str = "librdkafka";
 /// fails, but that broker may have another address.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Receives the delivery report of a message.
+/// Passes the report on a Kafka message to the delivery that waits for the report.
 pub(super) type Waiter = Box<oneshot::Sender<Result<(), KafkaError>>>;
 
 /// The state of the brokers of one producer.
 pub(super) struct Watch {
     /// The failure that makes the producer unusable, if any.
     trouble: watch::Sender<Option<Failure>>,
-    /// The last error of a broker. "All brokers down" does not tell the cause.
+    /// The last error of a broker: the likely cause of "all brokers down", which does not name one.
     last: Mutex<Option<(Code, String)>>,
 }
 
@@ -48,8 +48,8 @@ impl Watch {
         self.trouble.borrow().is_some()
     }
 
-    /// Waits for a failure that makes the producer unusable. Returns it after a grace period, even if a broker has
-    /// answered meanwhile.
+    /// Waits for a failure that makes the producer unusable, and then at most [`GRACE`] for one that shows a wrong
+    /// setting. Returns a failure even if a broker has answered meanwhile.
     pub(super) async fn trouble(&self) -> Failure {
         let mut seen = self.trouble.subscribe();
         // The channel does not close, because `self` holds the sender.
@@ -67,7 +67,7 @@ impl Watch {
         });
     }
 
-    /// The failure when all brokers are down, with the cause if it is known.
+    /// The failure when all brokers are down: the last error of a broker, or a timeout with the text `otherwise`.
     pub(super) fn away(&self, otherwise: &str) -> Failure {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (code, reason) = last.unwrap_or_else(|| (Code::OperationTimedOut, otherwise.to_owned()));

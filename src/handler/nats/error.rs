@@ -1,4 +1,4 @@
-//! Maps errors of servers, streams and acknowledgements to delivery failures.
+//! Maps errors of servers, streams and publishing to delivery failures.
 
 use std::error::Error;
 
@@ -14,11 +14,11 @@ use super::super::{Failure, FailureText, tls};
 
 /// A failure, and whether the handler can resolve it itself.
 pub(super) enum NatsFailure {
-    /// No stream captured a message.
+    /// No stream captured a NATS message; `create_stream` can create one.
     NoStream(Failure),
-    /// The user may not ask about streams.
+    /// The user may not ask about streams, so the handler continues without the check.
     NoApi(Failure),
-    /// The handler cannot resolve it.
+    /// Any other failure. The handler cannot resolve it.
     Other(Failure),
 }
 
@@ -82,7 +82,7 @@ pub(super) fn of_api(asked: &str, error: &ApiError) -> NatsFailure {
 /// Advice if JetStream does not answer.
 pub(super) const ENABLE: &str = "start nats-server with -js, or enable JetStream for the account";
 
-/// The failure for a missing acknowledgement. `pattern` matches every possible subject.
+/// The failure for a NATS message that was not sent or not acknowledged. `pattern` matches every possible subject.
 pub(super) fn of_publish(pattern: &str, error: &PublishError) -> NatsFailure {
     use PublishErrorKind as Kind;
     let text = FailureText::read(&error.to_string());
@@ -104,7 +104,7 @@ pub(super) fn of_publish(pattern: &str, error: &PublishError) -> NatsFailure {
     failure.into()
 }
 
-/// The failure for a message that a stream refused.
+/// The failure for a NATS message that a stream refused.
 fn of_refusal(error: &ApiError) -> Failure {
     let text = FailureText::from("the stream refused the message").saying(error);
     match error.error_code() {

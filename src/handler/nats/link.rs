@@ -14,7 +14,8 @@ use super::{
 };
 use crate::handler::{Failure, FailureText, given_up::GivenUp};
 
-/// How long to wait for a server before the next one is tried.
+/// How long to wait for a server. When this time has passed, the next server is left to the next call of
+/// [`Link::connect`].
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long to wait for an acknowledgement of a stream, and for an answer of JetStream.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -41,8 +42,8 @@ enum State {
 }
 
 impl Link {
-    /// Connects to the first server that answers. If a server does not answer, the next call starts with the one after
-    /// it.
+    /// Connects to the first server that answers. Tries no further server after a wrong setting, or after [`CONNECT`].
+    /// If a server does not answer, the next call starts with the one after it.
     pub(super) async fn connect(settings: &Settings, turn: &mut usize) -> Result<Self, Failure> {
         let servers = &settings.url;
         let begun = Instant::now();
@@ -121,7 +122,7 @@ fn options(settings: &Settings, tell: watch::Sender<State>) -> Result<ConnectOpt
         .request_timeout(Some(ANSWER))
         .ignore_discovered_servers()
         .max_reconnects(1)
-        // A configured authority implies that TLS is required.
+        // A configured `ca` implies that TLS is required.
         .require_tls(settings.tls || settings.ca.is_some())
         .reconnect_to_server_callback(the_one_at_once)
         .event_callback(move |event| {

@@ -1,13 +1,14 @@
-//! `kind = "nats"`: publishes each event as a message to a JetStream subject, acknowledged by the stream.
+//! `kind = "nats"`: publishes each event as a NATS message to a JetStream subject, acknowledged by the stream.
 //!
 //! ```text
-//! deliver ─▶ link ─▶ connect, check that a stream captures the subject     once, and after each failure
+//! deliver ─▶ link ─▶ connect, check that a stream captures the subject     if there is none to reuse
 //!              │
 //!              └─▶ publish ─▶ waves: sent together, acknowledged together
 //! ```
 //!
-//! **Order.** JetStream stores the messages of one connection in order, but it may refuse one and accept the next.
-//! Therefore events are sent in waves.
+//! **Order.** JetStream stores the NATS messages of one connection in order, but it may refuse one and accept the next.
+//! Therefore events are sent in waves: a wave has at most one event of each BIK message, and the next wave waits until
+//! this one is acknowledged.
 //!
 //! **A broken connection is not reused.** async-nats would reconnect by itself and send its buffer. Instead, the client
 //! is dropped with its buffer, and the next delivery makes a new one. The same happens after a cancelled delivery: if a
@@ -41,9 +42,9 @@ pub(super) struct Nats {
 #[derive(Default)]
 struct Kept {
     link: Option<Arc<Link>>,
-    /// Index of the server to try first; may exceed their number, and then wraps around.
+    /// Index in `url` of the server to try first, modulo the number of servers.
     turn: usize,
-    /// True if the user may publish, but may not ask about streams. Then only acknowledgements show whether a stream
+    /// True if the server denied the user a question about streams. Then only acknowledgements show whether a stream
     /// exists.
     unchecked: bool,
 }

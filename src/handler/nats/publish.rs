@@ -1,4 +1,4 @@
-//! Converts deliveries to messages and publishes them in waves.
+//! Converts deliveries to NATS messages and publishes these in waves: see [`waves`].
 
 use async_nats::{
     HeaderMap, HeaderName, HeaderValue,
@@ -16,7 +16,7 @@ use super::{
     link::Link,
 };
 
-/// Maximum length of an event's name or id in a header, in characters.
+/// Maximum length of the source, the event name and the id in a header, in characters.
 const HEADER_CHARS: usize = 200;
 
 const KEY: HeaderName = HeaderName::from_static("Bikhook-Key");
@@ -28,7 +28,7 @@ const ID: HeaderName = HeaderName::from_static("Bikhook-Id");
 const ATTEMPT: HeaderName = HeaderName::from_static("Bikhook-Attempt");
 const REPLAY: HeaderName = HeaderName::from_static("Bikhook-Replay");
 
-/// Publishes the events and marks those that are acknowledged. Returns when all are.
+/// Publishes the events and marks those that are acknowledged. Returns when all events are acknowledged.
 ///
 /// # Errors
 /// Returns the first [`NatsFailure`]. Later waves were not sent.
@@ -83,7 +83,7 @@ async fn send(
             Ok(_) => delivery.mark_accepted(),
             Err(error) => {
                 let trouble = failed(error);
-                // Each further acknowledgement would time out by itself.
+                // Do not wait for the other acknowledgements: each would take its whole timeout.
                 if !link.is_sound() {
                     return Err(failure.unwrap_or(trouble));
                 }
@@ -102,7 +102,8 @@ struct Message {
 }
 
 impl Message {
-    /// Builds the message. Refuses one that has more bytes than the server allows.
+    /// Builds the NATS message. Refuses the event if the message has more than `limit` bytes, which is the server's
+    /// maximum.
     fn of(delivery: &Delivery, settings: &Settings, handler: &str, limit: usize) -> Result<Self, Failure> {
         let event = &delivery.event;
         let payload = settings.body.of(delivery);

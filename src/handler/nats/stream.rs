@@ -18,13 +18,15 @@ use super::{
 };
 use crate::handler::Failure;
 
-/// How long a stream that we create detects duplicate ids. Longer than the longest backoff between two attempts.
+/// How long a stream that the handler creates detects duplicate ids. Longer than the default of `probe_max` (5
+/// minutes); an event that is set aside may be tried again later than this.
 const REMEMBERS: Duration = Duration::from_mins(10);
 
-/// Checks that a stream captures at least some of the possible subjects.
+/// Checks that a stream captures at least some of the possible subjects. Creates a missing stream if configured.
 ///
 /// # Errors
-/// Returns a [`NatsFailure`] with the command that creates the stream.
+/// Returns a [`NatsFailure`]. If no stream captures the subjects, its text has the command that creates or changes a
+/// stream.
 pub(super) async fn check(link: &Link, settings: &Settings) -> Result<(), NatsFailure> {
     let pattern = settings.subject_pattern();
     let Some(name) = &settings.stream else { return any(link, &pattern).await };
@@ -107,7 +109,7 @@ async fn ask<T: DeserializeOwned>(
     })?)
 }
 
-/// A setting that no stream of the server matches.
+/// The failure if no stream of the server matches the settings.
 fn no_stream(what: String) -> NatsFailure {
     Failure::misconfigured("no stream", what).into()
 }
