@@ -4,8 +4,8 @@ use std::{error::Error, io, sync::Arc};
 
 use rustls::AlertDescription;
 
-/// Returns what to do if the error is a TLS problem, else `None`. A TLS problem needs a person, whereas a server that
-/// is down recovers without one.
+/// Returns what to do if the error is a TLS problem, else `None`. A retry does not resolve a TLS problem: the settings
+/// or the server must change. A server that is down recovers by itself.
 pub(super) fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
     let mut next = Some(error);
     while let Some(error) = next {

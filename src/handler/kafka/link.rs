@@ -193,8 +193,8 @@ const fn protocol(settings: &Settings) -> &'static str {
     }
 }
 
-/// The lowest level of log lines that librdkafka creates. Lines that are off by default are not even created: below
-/// INFO only emergencies are.
+/// The most detailed log lines that librdkafka creates: DEBUG or INFO if the log filter enables it for [`TARGET`],
+/// otherwise only emergencies.
 fn log_level() -> RDKafkaLogLevel {
     if tracing::enabled!(target: TARGET, tracing::Level::DEBUG) {
         RDKafkaLogLevel::Debug

@@ -1,4 +1,4 @@
-//! The address of the database. Connections use TLS unless the database is on this machine.
+//! The address of the database. By default, connections use TLS unless the database is on this machine.
 
 use std::{net::IpAddr, path::Path, sync::Arc, time::Duration};
 
@@ -87,7 +87,7 @@ impl Url {
         Ok(Self { config, tls })
     }
 
-    /// Hosts and database, for messages.
+    /// Hosts and database, for logs and errors.
     pub(super) fn place(&self) -> String {
         let config = &self.config;
         let hosts = config.get_hosts().iter().map(|host| match host {
@@ -138,7 +138,7 @@ fn is_here(host: &Host) -> bool {
     }
 }
 
-/// A TLS connector that trusts the system's roots and the user's `ca`.
+/// A TLS connector that trusts the system's certificates and those of the file `ca`.
 async fn verifying(ca: Option<&Path>) -> Result<MakeRustlsConnect, String> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);

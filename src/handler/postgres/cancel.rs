@@ -1,8 +1,8 @@
 //! Cancels statements of cancelled deliveries.
 //!
 //! A delivery that times out is dropped, but the server continues its statement. Each retry would leave another
-//! statement running, until the database has no connection left. So a dropped session asks the server to cancel its
-//! statement.
+//! statement running, until the database has no connection left. So when a delivery is dropped, the server is asked to
+//! cancel the statement.
 
 use std::{
     pin::pin,
@@ -14,26 +14,27 @@ use tokio::{runtime::Handle, task::JoinSet, time::timeout};
 
 use super::{address::Address, cancel_request, session::Session};
 
-/// How often a cancel request is sent. A request that arrives between two statements has no effect.
+/// How often a cancel request is sent at most. A request that arrives between two statements has no effect.
 const REQUESTS: usize = 5;
 /// How long to wait for the statement to end before the request is repeated.
 const ENDED: Duration = Duration::from_secs(1);
 
-/// Cancels statements in the background. All of it stops when the handler is dropped.
+/// Cancels statements in the background. The background tasks end when the handler is dropped.
 pub(super) struct Canceller {
     address: Arc<Address>,
     runtime: Handle,
     running: Mutex<JoinSet<()>>,
 }
 
-/// Holds the session while its statement runs. If it is dropped with the session, the statement is cancelled.
+/// Holds the session while its statement runs. If it is dropped while it still holds the session, the statement is
+/// cancelled.
 pub(super) struct Busy<'a> {
     pub session: Option<Session>,
     canceller: &'a Canceller,
 }
 
 impl Canceller {
-    /// Must be called in the runtime in which deliveries run.
+    /// Makes a canceller. Must be called in the runtime in which deliveries run.
     pub(super) fn new(address: Arc<Address>) -> Self {
         Self { address, runtime: Handle::current(), running: Mutex::default() }
     }
@@ -52,7 +53,7 @@ impl Canceller {
     }
 }
 
-/// Asks the server to cancel the running statement, until it has ended.
+/// Asks the server to cancel the running statement, up to [`REQUESTS`] times, until the statement has ended.
 async fn cancel(session: Session, address: &Address) {
     let (token, ended) = session.into_cancellation();
     let mut ended = pin!(ended);

@@ -53,7 +53,8 @@ async fn targets(config: &Config) -> Vec<Target> {
             Some(Host::Tcp(name)) => {
                 let found = match known {
                     Some(address) => vec![address],
-                    // If the name cannot be resolved, no new session can be opened either.
+                    // If the name cannot be resolved, no request is sent. No new session can be opened either, so
+                    // statements do not accumulate.
                     None => {
                         lookup_host((name.as_str(), port)).await.map(Iterator::collect).unwrap_or_default()
                     }

@@ -54,7 +54,8 @@ pub struct PoolerRefusal {
 }
 
 impl PoolerRefusal {
-    /// Classifies the message of an error with SQLSTATE 08P01. `None` if the pooler only has no server, or is full.
+    /// Classifies the message of an error with SQLSTATE 08P01. `None` for any other message, such as that of a pooler
+    /// that is full or has no server: a retry may help.
     fn of(message: &str) -> Option<Self> {
         let says = |words: &str| message.contains(words);
         let (class, advice) = if says("unsupported startup parameter") {
@@ -121,7 +122,8 @@ impl Error {
         }
     }
 
-    /// Returns whether the database is unavailable: shut down, starting, out of connections, or unreachable.
+    /// Returns whether the database is unavailable: shut down, starting, out of connections or other resources,
+    /// unreachable, or silent.
     pub(super) fn is_away(&self) -> bool {
         match self.class() {
             ErrorClass::Timeout | ErrorClass::Connection => true,

@@ -134,7 +134,7 @@ async fn execute(client: &Client, table: &Table, rows: &[Row], json: Json) -> Re
     Ok(committed?)
 }
 
-/// The type `text` cannot hold U+0000.
+/// Replaces U+0000, which the type `text` cannot hold, by U+FFFD.
 fn text(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }

@@ -52,7 +52,7 @@ fn string(bytes: &[u8], at: &mut usize) -> bool {
     true
 }
 
-/// The code unit of the escape `\uXXXX` at `at`.
+/// The code unit of the escape `\uXXXX` at `at`; `None` if there is no such escape.
 fn unit(bytes: &[u8], at: usize) -> Option<u32> {
     let escape = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
     u32::from_str_radix(std::str::from_utf8(escape).ok()?, 16).ok()

@@ -1,4 +1,5 @@
-//! `kind = "postgres"`: writes each event once as a row to a table that the user can join, one statement per batch.
+//! `kind = "postgres"`: writes each event once, as a row of a table that can be joined with others. One statement per
+//! batch.
 //!
 //! ```text
 //! deliver ─▶ session     one connection, made when needed, driven inside the delivery
@@ -51,7 +52,8 @@ pub(super) struct Keys {
     pub url: Secret,
     /// The password, if the URL has none.
     pub password: Option<Secret>,
-    /// A PEM file with certificates to trust in addition to the system's. Makes TLS required, even on this machine.
+    /// A PEM file with certificates to trust in addition to the system's. Makes TLS required, even for a database on
+    /// this machine.
     pub ca: Option<PathBuf>,
     /// The name of the table, with or without a schema.
     #[serde(default = "default_table")]
@@ -115,7 +117,8 @@ impl Kind for Postgres {
     async fn deliver(&self, events: &[Delivery]) -> Result<(), Failure> {
         let rows: Vec<Row> = events.iter().map(Row::of).collect();
         let mut slot = self.session.lock().await;
-        // The session is taken out of the slot, so a delivery that is dropped also drops its connection.
+        // The session is taken out of the slot, so no later delivery uses the connection of a delivery that was
+        // dropped.
         if let Some(session) = slot.take() {
             match self.insert(session, &rows).await {
                 Ok(session) => {
@@ -137,7 +140,8 @@ impl Postgres {
         self.insert(Session::connect(&self.address).await?, rows).await
     }
 
-    /// Returns the session when all rows are in the table. If it is dropped before that, the statement is cancelled.
+    /// Returns the session when all rows are in the table. If the call is dropped before that, the statement is
+    /// cancelled.
     async fn insert(&self, session: Session, rows: &[Row]) -> Result<Option<Session>, Error> {
         let mut busy = self.canceller.busy();
         let inserted = busy.session.insert(session).insert(&self.table, rows).await;

@@ -19,8 +19,8 @@ use super::{
 
 type Driving = Pin<Box<dyn Future<Output = Result<(), tokio_postgres::Error>> + Send>>;
 
-/// How every transaction begins. The statement of a dropped delivery is cancelled; these limits apply if the cancel
-/// request does not arrive.
+/// How every transaction begins. The statement of a dropped delivery is cancelled; these limits end the statement if
+/// the cancel request does not arrive.
 pub(super) const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = '60s'";
 
 /// A connection. Its table is prepared before the first rows are inserted.

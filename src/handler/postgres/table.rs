@@ -38,7 +38,7 @@ struct Found {
 }
 
 impl Table {
-    /// Builds the statements for a table name.
+    /// Quotes the table name, and builds the statement that inserts rows.
     ///
     /// # Errors
     /// Returns what is wrong with the key `table`.

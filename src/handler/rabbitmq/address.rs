@@ -12,9 +12,11 @@ use tokio::time::timeout;
 
 use crate::{handler::ca::Ca, secret::Secret};
 
-/// Timeout for making the connection, and again for the AMQP handshake on it.
+/// Timeout for the TCP and TLS connection, and for each request on it. Connecting with the AMQP handshake takes at most
+/// twice this time.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A peer that is silent for twice this time counts as gone. The broker may ask for a shorter interval.
+/// The heartbeat interval if the URL has none. A peer that is silent for twice this time counts as gone. The broker may
+/// ask for a shorter interval.
 const HEARTBEAT_SECS: u16 = 10;
 
 /// A broker's address with the credentials. It must not be shown.
@@ -29,18 +31,18 @@ impl Address {
         self.uri.scheme == AMQPScheme::AMQPS
     }
 
-    /// Host and port, for messages.
+    /// Host and port, for logs and errors.
     pub(super) fn place(&self) -> String {
         let authority = &self.uri.authority;
         format!("{}:{}", authority.host, authority.port)
     }
 
-    /// The vhost, for messages.
+    /// The vhost, for logs and errors.
     pub(super) fn vhost(&self) -> &str {
         &self.uri.vhost
     }
 
-    /// Also trusts these certificates, in addition to the system's.
+    /// Trusts these certificates in addition to the system's.
     pub(super) fn trust(&mut self, ca: &Ca) {
         self.tls.cert_chain = Some(ca.pem());
     }
@@ -66,7 +68,7 @@ impl Address {
     }
 }
 
-/// Runs a call with a timeout.
+/// Runs a call with a timeout, which is an I/O error of the library.
 pub(super) async fn within<T>(
     limit: Duration,
     call: impl Future<Output = lapin::Result<T>>,
@@ -85,7 +87,7 @@ impl<'de> Deserialize<'de> for Address {
     }
 }
 
-/// Parses the URL. Errors do not quote it, because it has a password in it.
+/// Parses the URL. Errors do not quote the URL, because it may contain a password.
 fn parse(text: &str) -> Result<Address, String> {
     let url = reqwest::Url::parse(text).map_err(|error| error.to_string())?;
     if !["amqp", "amqps"].contains(&url.scheme()) {

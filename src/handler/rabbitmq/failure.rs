@@ -22,7 +22,7 @@ pub(super) enum Phase {
     Publish,
 }
 
-/// A problem that needs a person.
+/// A problem that a retry does not resolve: an operator must change the settings or the broker.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 pub(super) enum Misconfiguration {
     #[error("access refused")]
@@ -38,7 +38,7 @@ pub(super) enum Misconfiguration {
 }
 
 impl Misconfiguration {
-    /// Returns `None` if the error needs no person.
+    /// Classifies an error. Returns `None` if a retry may succeed, or if the error is about the event.
     pub(super) fn of(error: &lapin::Error, phase: Phase) -> Option<Self> {
         match error.kind() {
             ErrorKind::ProtocolError(answer) => Self::of_code(answer.get_id(), phase),
@@ -78,7 +78,8 @@ fn of_answer(code: u16, text: &str, phase: Phase) -> Failure {
     match (code, Misconfiguration::of_code(code, phase)) {
         (_, Some(wrong)) => Failure::misconfigured(wrong.to_string(), told),
         (CONTENT_TOO_LARGE, _) => Failure::refuse("too large", told),
-        // This code covers many problems. For an event it means the size (`max_message_size`).
+        // Code 406 covers many problems. With this text, the AMQP message is larger than the broker's
+        // `max_message_size`.
         (PRECONDITION_FAILED, _) if text.contains("message size") => Failure::refuse("too large", told),
         (CONNECTION_FORCED, _) => Failure::retry("connection closed", told),
         _ => Failure::retry(format!("amqp {code}"), told),
@@ -98,12 +99,12 @@ pub(super) fn blocked() -> Failure {
     Failure::retry("blocked", "the broker blocks publishers: it is low on memory or disk space")
 }
 
-/// The failure for a message that the broker did not accept.
+/// The failure for an AMQP message that the broker did not accept.
 pub(super) fn nacked() -> Failure {
     Failure::retry("nack", "the broker did not confirm a message, for example because a queue is full")
 }
 
-/// The failure for a message that no queue receives.
+/// The failure for an AMQP message that no queue receives.
 pub(super) fn unroutable(routing_key: &str) -> Failure {
     Failure::misconfigured(
         "unroutable",

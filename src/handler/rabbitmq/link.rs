@@ -1,11 +1,12 @@
 //! The connection to the broker, and its channels.
 //!
-//! A handler has one connection, and one channel for each delivery in flight. The broker answers a bad message by
-//! closing its channel, and this must not fail other deliveries. After a successful delivery its channel is reused.
+//! A handler has one connection, and one channel for each delivery in flight. The broker answers an invalid AMQP
+//! message by closing the channel, and this must not fail other deliveries. After a successful delivery the channel is
+//! reused.
 //!
 //! If the connection breaks, the next delivery makes a new one. The same happens after a cancelled delivery, because
-//! the broker may hang. The target is checked (or declared) on each new connection, since it may lead to another
-//! broker.
+//! the broker may hang. The target is checked (or declared) on each new connection, since the same address may lead to
+//! another broker.
 
 use std::{
     sync::{Mutex as StdMutex, PoisonError},
@@ -68,13 +69,13 @@ impl Link {
     pub(super) async fn channel(&self) -> Result<Channel, Failure> {
         let mut held = self.connection.lock().await;
         if self.given_up.take() {
-            // Other deliveries keep the connection open through their channels until they end.
+            // The channels of other deliveries keep the connection open until these deliveries end.
             *held = None;
         }
         let sound = held.as_ref().filter(|connection| connection.status().connected());
         let connection = if let Some(connection) = sound {
-            // Keep a blocked connection: a new one would be blocked too, and the messages already sent on this one go
-            // out later.
+            // Keep a blocked connection: a new one would be blocked too, and the AMQP messages already sent on this one
+            // are delivered later.
             if connection.status().blocked() {
                 return Err(failure::blocked());
             }
@@ -97,7 +98,7 @@ impl Link {
         self.idle().push(channel);
     }
 
-    /// Waits until the broker blocks publishers. Messages published then would wait without limit.
+    /// Waits until the broker blocks publishers. AMQP messages published then would wait without limit.
     pub(super) async fn blocked(&self) {
         let status = self.connection.lock().await.as_ref().map(|connection| connection.status().clone());
         while !status.as_ref().is_some_and(ConnectionStatus::blocked) {
@@ -122,7 +123,8 @@ impl Link {
         Ok(connection)
     }
 
-    /// Checks or creates the target. Uses its own channel, because the broker closes it if the target is missing.
+    /// Checks or creates the target. Uses a separate channel, because the broker closes the channel if the target is
+    /// missing.
     async fn look_at_target(&self, connection: &Connection) -> lapin::Result<()> {
         let channel = within(CONNECT_TIMEOUT, connection.create_channel()).await?;
         let no_arguments = FieldTable::default;
@@ -143,7 +145,7 @@ impl Link {
         }
     }
 
-    /// The failure for an error while connecting, with the address, and advice for a person.
+    /// The failure for an error while connecting, with the broker's address, and advice on what to change.
     fn connect_failure(&self, error: &lapin::Error) -> Failure {
         let wrong = Misconfiguration::of(error, Phase::Setup);
         let advice = wrong.map_or_else(String::new, |wrong| self.advice(wrong));

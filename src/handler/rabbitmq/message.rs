@@ -1,4 +1,4 @@
-//! Converts an event to a message.
+//! Converts an event to an AMQP message.
 
 use lapin::{
     BasicProperties,
@@ -7,10 +7,10 @@ use lapin::{
 
 use crate::handler::{Delivery, Failure, Template, body::Body};
 
-/// The AMQP 0-9-1 delivery mode for messages that are stored on disk in a durable queue.
+/// The delivery mode (AMQP 0-9-1) for messages that a durable queue stores on disk.
 const PERSISTENT: u8 = 2;
 
-/// The settings that determine how an event becomes a message.
+/// The settings that determine how an event becomes an AMQP message.
 #[derive(Clone)]
 pub(super) struct Form {
     pub(super) exchange: ShortString,
@@ -19,7 +19,7 @@ pub(super) struct Form {
     pub(super) body: Body,
 }
 
-/// A message that is ready to publish.
+/// An AMQP message that is ready to publish.
 pub(super) struct Message {
     pub(super) exchange: ShortString,
     pub(super) routing_key: ShortString,
@@ -29,7 +29,7 @@ pub(super) struct Message {
 }
 
 impl Form {
-    /// Builds the message. Refuses an event whose routing key exceeds AMQP's limit.
+    /// Builds the AMQP message. Refuses an event whose routing key exceeds AMQP's limit.
     pub(super) fn message(&self, delivery: &Delivery) -> Result<Message, Failure> {
         let routing_key = ShortString::try_new(self.routing_key.render(&delivery.event, is_safe))
             .map_err(|error| Failure::refuse("routing key too long", error))?;
@@ -49,7 +49,8 @@ const fn is_safe(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '-' | '_')
 }
 
-/// Maximum length of the id header, in bytes. The broker limits the frame of a header; the body has the full id.
+/// Maximum length of the id header, in bytes. All headers must fit into one AMQP frame, whose size the broker limits.
+/// The body has the full id.
 const ID_BYTES: usize = 1_024;
 
 fn properties(delivery: &Delivery) -> BasicProperties {

@@ -1,10 +1,10 @@
-//! `kind = "rabbitmq"`: publishes each event as a persistent message. The event counts as delivered when the broker has
-//! confirmed it.
+//! `kind = "rabbitmq"`: publishes each event as a persistent AMQP message. The event counts as delivered when the
+//! broker has confirmed the message and has not returned it as unroutable.
 //!
 //! ```text
-//! deliver ─▶ message   each event as a message
+//! deliver ─▶ message   each event as an AMQP message
 //!         ─▶ link      one connection, with one channel for each delivery in flight
-//!         ─▶ publish   all messages that may be in flight together, then every confirm
+//!         ─▶ publish   a wave: messages that may be in flight together, then every confirm
 //! ```
 //!
 //! A duplicate has the same `message_id`, so a consumer can process each event once.
@@ -100,8 +100,8 @@ impl Kind for RabbitMq {
 }
 
 impl RabbitMq {
-    /// Publishes the messages in waves, and marks the events that are confirmed. The broker may refuse one message and
-    /// accept the next, so an event is sent only after the previous event of the same message is confirmed.
+    /// Publishes the messages in waves, and marks the events that are confirmed. The broker may refuse one AMQP message
+    /// and accept the next. So an event waits until the earlier event with the same BIK `messageId` is confirmed.
     async fn publish(&self, events: &[Delivery], messages: Vec<Message>) -> Result<(), Failure> {
         // After a failure the channel is dropped, because late confirms must not be taken for those of the next
         // delivery.

@@ -1,4 +1,4 @@
-//! Publishes messages that may be in flight together: all are sent in order before waiting for the first confirm.
+//! Publishes AMQP messages that may be in flight together: all are sent in order before waiting for the first confirm.
 
 use std::collections::HashSet;
 
@@ -12,7 +12,8 @@ use super::{
 };
 use crate::handler::{Delivery, Failure};
 
-/// Marks each delivery whose message the broker has confirmed and not returned. Returns `Ok` if these are all.
+/// Marks each delivery whose message the broker has confirmed and not returned. Returns `Ok` if all deliveries are
+/// marked.
 pub(super) async fn all(channel: &Channel, wave: &[Delivery], messages: Vec<Message>) -> Result<(), Failure> {
     let ids: Vec<Option<String>> = messages.iter().map(|message| id(&message.properties)).collect();
     let (confirms, stopped) = send(channel, wave, messages).await;
@@ -58,7 +59,7 @@ fn id(properties: &BasicProperties) -> Option<String> {
 /// The result of one confirm.
 struct Reply {
     is_ack: bool,
-    /// The id of the returned message that came with the confirm; not always the confirmed message.
+    /// The id of the returned message that came with the confirm. It may be another message than the confirmed one.
     returned: Option<String>,
 }
 
@@ -66,7 +67,7 @@ struct Reply {
 ///
 /// lapin attaches a returned message to the confirm that it completes next, so only the id tells which message it is.
 /// The broker returns a message before it confirms it. So once all confirms arrived, all returns are known; before
-/// that, only a confirm without a returned message shows that none is waiting.
+/// that, only a confirm that came without a returned message shows that no return is waiting.
 fn accepted(ids: &[Option<String>], replies: &[Reply], are_all: bool) -> Vec<bool> {
     let returned: HashSet<&String> = replies.iter().filter_map(|reply| reply.returned.as_ref()).collect();
     let is_accepted = |(id, reply): (&Option<String>, &Reply)| {
@@ -76,7 +77,7 @@ fn accepted(ids: &[Option<String>], replies: &[Reply], are_all: bool) -> Vec<boo
     ids.iter().zip(replies).map(is_accepted).collect()
 }
 
-/// The combined result of the confirms of a batch.
+/// The combined result of the confirms of a wave.
 #[derive(Default)]
 struct Verdict {
     /// The most specific error. If the channel was closed, most errors say only that.

@@ -36,7 +36,7 @@ pub(crate) struct Keys {
     /// (durable).
     #[serde(default)]
     pub(super) declare: bool,
-    /// Whether a message that reaches no queue is an error. If not, the broker drops it.
+    /// Whether an AMQP message that no queue receives is an error. If not, the broker drops the message.
     #[serde(default = "yes")]
     pub(super) mandatory: bool,
     /// The content of the message body.

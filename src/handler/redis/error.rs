@@ -7,8 +7,8 @@ use super::super::{Failure, FailureText, tls};
 /// Codes of a server that is temporarily unable to answer.
 const BUSY: [&str; 6] = ["LOADING", "MASTERDOWN", "BUSY", "TRYAGAIN", "CLUSTERDOWN", "NOREPLICAS"];
 
-/// A failure, and whether the connection is still usable after it. If it is not, the next delivery needs a new one: late
-/// answers may still arrive on the old one, or the user's permissions may have changed.
+/// A failure, and whether the connection is still usable after it. If it is not, the next delivery makes a new
+/// connection: late answers may still arrive on the old connection, or the user's permissions may have changed.
 pub(super) struct RedisFailure {
     pub(super) failure: Failure,
     pub(super) is_usable: bool,
@@ -103,7 +103,8 @@ fn of_answer(answer: &ServerError) -> RedisFailure {
     RedisFailure { failure, is_usable }
 }
 
-/// The first error answer of the server, but not `EXECABORT` if there is another, because it only follows from that.
+/// The first error answer of the server, but not `EXECABORT` if there is another answer, because `EXECABORT` only
+/// follows from another error.
 fn cause(error: &RedisError) -> Option<ServerError> {
     let errors = error.clone().into_server_errors()?;
     let answers = errors.iter().map(|(_, answer)| answer);

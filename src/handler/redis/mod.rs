@@ -1,18 +1,19 @@
 //! `kind = "redis"`: adds each event as an entry to a stream.
 //!
-//! A delivery is one transaction (`MULTI` … `EXEC`): either all its entries are added in order, or none. Redis does not
-//! detect duplicates: an event that is delivered twice has two entries with the same `key`. An entry is as durable as
-//! the server's append-only file. With `appendfsync everysec`, a crash of the machine can lose the last second.
+//! A delivery is one transaction (`MULTI` … `EXEC`): either all its entries are added in order, or none, except as
+//! below. Redis does not detect duplicates: an event that is delivered twice has two entries with the same `key`. An
+//! entry is as durable as the server's append-only file. With `appendfsync everysec`, a crash of the machine can lose
+//! the last second.
 //!
 //! **A key that is not a stream.** Redis does not roll back. If one key of a transaction is not a stream, the entries
 //! for the other keys stay, and each retry would add them again. So if `stream` depends on the event, the types of all
 //! keys are checked first, and nothing is added unless all are usable. If one of many keys is unusable, its events are
 //! refused and become dead letters, while events for other streams continue. When the key is free again, `bikhook dead
-//! retry` delivers those dead letters. With one stream for all events, the handler waits for a person instead, as with
-//! any wrong setting.
+//! retry` delivers those dead letters. With one stream for all events, they are not refused: as with any wrong setting,
+//! the events wait until an operator changes `stream` or deletes the key.
 //!
-//! **A server that hangs.** Commands that were sent to it stay in its queue. So a connection with a cancelled delivery
-//! is not used again, and each attempt leaves at most one copy there.
+//! **A server that hangs.** Commands that were sent to such a server stay in its queue. So a connection with a
+//! cancelled delivery is not used again, and each attempt leaves at most one copy of an event in the queue.
 
 mod error;
 mod settings;
@@ -205,7 +206,7 @@ fn may_take_entries(found: &str) -> bool {
     matches!(found, "none" | "stream")
 }
 
-/// The key may come from an event.
+/// The text for a key that is not a stream. The key is quoted as foreign text, because it may come from an event.
 fn holds(key: &str, found: &str) -> FailureText {
     FailureText::from("the key is not a stream")
         .saying(format_args!("{key} holds a {found}"))

@@ -31,7 +31,7 @@ fn default_stream() -> Template {
     Template::of("bik:events")
 }
 
-/// The default limit for the body of a webhook, so by default no event is refused.
+/// The same as the default of `body_limit` at intake, so by default no event is refused.
 fn default_max_bytes() -> Size {
     Size::mib(5)
 }

@@ -1,5 +1,5 @@
 //! Maps errors of the store to delivery failures. The codes are those of the S3 API ("List of error codes"). The
-//! library only gives them inside a text.
+//! library has the code only inside the text of an error.
 
 use std::{error::Error as StdError, io, iter};
 
@@ -7,7 +7,7 @@ use object_store::Error;
 
 use crate::handler::{Failure, FailureText, tls};
 
-/// Codes that need a person: they are about the settings, never about the events.
+/// Codes that a retry cannot resolve: the credentials, the account, the bucket or the clock is wrong, never the event.
 const WRONG: [&str; 16] = [
     "AccessDenied",
     "AccountProblem",
@@ -34,9 +34,9 @@ const UNWELL: [&str; 5] =
 /// The machine's metadata service, where the library searches for credentials last.
 const METADATA: &str = "169.254.169.254";
 
-/// The status with which a proxy in front of the store rejects an object that is too large. Half of the events may fit.
-/// The store itself has an error code for this. The text is the library's format of the status (RFC 9110, section
-/// 15.5.14).
+/// The status with which a proxy in front of the store rejects an object that is too large. The batch is then halved
+/// and retried, because half of it may fit. The store itself has an error code for this. The text is the library's
+/// format of the status (RFC 9110, section 15.5.14).
 const TOO_LARGE: &str = "413 Payload Too Large";
 
 /// The failure for an error of the store.

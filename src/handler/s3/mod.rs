@@ -4,8 +4,8 @@
 //! uploads that a crash could leave incomplete. So the size of an object depends on the events that were pending when
 //! its delivery began. [`Pace`] leaves time for events to accumulate.
 //!
-//! The same events always have the same object name, so a retry replaces the object. After a crash, events may be
-//! batched differently and then be in two objects. Readers should deduplicate by the `key` of each line.
+//! The same events always have the same object name, so a retry replaces the object. After a crash, for example, events
+//! may be batched differently and then be in two objects. Readers should deduplicate by the `key` of each line.
 
 mod failure;
 mod object;
@@ -21,7 +21,8 @@ use object::{Form, Object};
 use pace::Pace;
 use settings::Settings;
 
-/// An empty object that is put at each start, to check that the handler may write.
+/// The name, under the prefix, of an empty object. It is put when the handler opens, to check that the handler may
+/// write.
 const PROBE: &str = ".bikhook";
 
 /// Upper limit of `interval`. A delivery has 15 s by default, and the object must be put in the rest of this time.
@@ -32,7 +33,7 @@ pub(super) struct S3 {
     bucket: AmazonS3,
     form: Form,
     pace: Pace,
-    /// Advice for a person if the store refuses the handler.
+    /// What to check if the store refuses the handler. Appended to the error of [`Kind::look`].
     advice: String,
 }
 

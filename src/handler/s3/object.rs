@@ -69,8 +69,8 @@ impl Form {
     }
 
     /// The name of an object, such as `2026-01-31/09/FIRST-LAST-DIGEST.jsonl.gz`: date and hour (UTC) when the first
-    /// event was received, the first and the last seq, and a digest of handler and events. The seqs are zero-padded, so
-    /// that they sort by number.
+    /// event was received, the lowest and the highest seq, and a digest of the handler and the events' keys. The seqs
+    /// are zero-padded, so that they sort by number.
     fn path(&self, events: &[Delivery]) -> Path {
         let seqs = || events.iter().map(|delivery| delivery.event.seq);
         let (first, last) = (seqs().min().unwrap_or(0), seqs().max().unwrap_or(0));

@@ -1,4 +1,5 @@
-//! Limits how often objects are put. Events that arrive meanwhile stay in the journal and go into the next object.
+//! Limits how often objects are put. Deliveries that wait at the same time put their objects together. Events that
+//! arrive meanwhile stay in the journal and go into the next object.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -7,7 +8,7 @@ use std::{
 
 use tokio::time::{Instant, sleep_until};
 
-/// The minimum interval between two objects, and the earliest time of the next.
+/// The minimum wait after an object, and the earliest time at which the next objects are put.
 pub(super) struct Pace {
     interval: Duration,
     next: Mutex<Instant>,
@@ -18,7 +19,7 @@ impl Pace {
         Self { interval, next: Mutex::new(Instant::now()) }
     }
 
-    /// Waits for at most one interval, even if other deliveries wait too. This is well within the timeout of a
+    /// Waits for at most one interval, even if other deliveries wait too. This is shorter than the default timeout of a
     /// delivery.
     pub(super) async fn wait(&self) {
         let next = *self.next.lock().unwrap_or_else(PoisonError::into_inner);

@@ -38,7 +38,7 @@ pub(crate) struct Settings {
     session_token: Option<Secret>,
     #[serde(default)]
     pub(super) compress: Compress,
-    /// The minimum time between two objects, while events accumulate.
+    /// How long to wait after an object before the next one is put, while events accumulate.
     #[serde(default = "default_interval")]
     pub(super) interval: Period,
 }
@@ -52,7 +52,7 @@ const fn default_interval() -> Period {
 }
 
 impl Settings {
-    /// The endpoint without the parts that may be secret.
+    /// The endpoint without the parts that may be secret; `None` for Amazon's own.
     pub(super) fn server(&self) -> Option<String> {
         let endpoint = reqwest::Url::parse(self.endpoint.as_deref()?).ok()?;
         Some(endpoint.origin().ascii_serialization())
@@ -92,7 +92,7 @@ impl Settings {
             .map_err(|error| error.to_string())
     }
 
-    /// Advice for a person if the bucket refuses objects.
+    /// What to check if the bucket refuses objects.
     pub(super) fn advice(&self) -> String {
         let Self { bucket, region, .. } = self;
         let at = self.server().unwrap_or_else(|| "Amazon".to_owned());
