@@ -31,8 +31,9 @@ pub(super) struct Exec {
     program: Program,
     body: Body,
     mode: Mode,
-    /// The process of `mode = "lines"` between deliveries. A delivery takes it out. If the delivery is cancelled, the
-    /// process is dropped with it, because it is unknown which event its next answer would belong to.
+    /// The process of `mode = "lines"` between deliveries. A delivery takes the process out, and puts it back at the
+    /// end. If the delivery is cancelled, the process is killed, because it is unknown to which event its next answer
+    /// would belong.
     worker: Mutex<Option<Worker>>,
 }
 

@@ -2,8 +2,8 @@
 //!
 //! A receiver that is killed cannot kill its programs. The next receiver delivers their events again, so two programs
 //! would handle the same event at once. To prevent this, every program has a mark in its environment: the receiver's
-//! process id and start time. Child processes inherit the mark. Before its first delivery, a handler kills all programs
-//! that have its name and the mark of a receiver that no longer runs.
+//! PID namespace, process id and start time. Child processes inherit the mark. Before its first delivery, a handler
+//! kills all programs that have its name and the mark of a receiver that no longer runs.
 
 use std::{
     collections::HashSet,

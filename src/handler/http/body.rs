@@ -203,7 +203,7 @@ fn insert(headers: &mut HeaderMap, name: &str, value: &str) {
 }
 
 /// Percent-encodes the first 1024 bytes of a text for a header (CloudEvents' HTTP binding 1.0, section 3.1.3.2).
-/// Servers reject longer headers.
+/// Servers may reject longer headers.
 fn percent_encoded(text: &str) -> String {
     const LONGEST: usize = 1024;
     let mut out = String::new();

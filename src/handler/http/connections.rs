@@ -19,7 +19,8 @@ use tracing::warn;
 use super::client::Maker;
 use crate::panics;
 
-/// The current client of the handler. It is replaced when it is too old or its connections break.
+/// The current client of the handler. The client is replaced when it is too old, or when a reused connection is closed
+/// during a request.
 pub(super) struct Connections {
     handler: String,
     maker: Arc<Maker>,
@@ -43,7 +44,7 @@ impl Generation {
         Self { client, number, since: Instant::now(), answered: Arc::default() }
     }
 
-    /// Returns whether a request on this client was answered, so that its pool may hold a kept connection.
+    /// Returns whether a request on this client was answered, so that its pool may hold an idle connection.
     pub(super) fn is_used(&self) -> bool {
         self.answered.load(Relaxed)
     }
@@ -65,8 +66,8 @@ impl Connections {
         Ok(Self { handler: handler.to_owned(), maker, max_age, current, replacing: Mutex::new(()) })
     }
 
-    /// Returns the client for the next request. If the connections are too old, the first caller replaces them; other
-    /// callers use the old client meanwhile and do not wait.
+    /// Returns the client for the next request. If the client is too old, the first caller replaces it; other callers
+    /// use the old client meanwhile and do not wait.
     pub(super) async fn current(&self) -> Generation {
         let current = self.read();
         if current.since.elapsed() < self.max_age {

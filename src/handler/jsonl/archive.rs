@@ -155,7 +155,7 @@ impl Archive {
         sync_dir_of(&plain)
     }
 
-    /// Returns `false` if it was stopped before the end.
+    /// Compresses `plain` into the new file `gzip`. Returns `false` if the archive was stopped before the end.
     fn write_gzip(&self, plain: &Path, gzip: &Path) -> io::Result<bool> {
         let mut from = File::open(plain)?;
         let to = OpenOptions::new().write(true).create_new(true).mode(0o640).open(gzip)?;
@@ -168,7 +168,8 @@ impl Archive {
             let read = from.read(&mut chunk)?;
             if read == 0 {
                 let to = encoder.finish()?;
-                // By its modification time the next start decides whether a file may have lines of unsettled events.
+                // Keep the modification time: by it the next start decides which files may have lines of unsettled
+                // events.
                 if let Err(error) = from.metadata().and_then(|plain| to.set_modified(plain.modified()?)) {
                     debug!(%error, "modification time of a compressed file could not be set");
                 }

@@ -85,7 +85,7 @@ impl Error {
 }
 
 /// Every error becomes [`Failure::Retry`]. A file accepts any event, so the problem is the file or the disk, and the
-/// same events succeed after it is solved.
+/// same events succeed after the problem is solved.
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::retry(error.class(), error)

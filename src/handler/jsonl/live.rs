@@ -86,7 +86,7 @@ impl Live {
         }
     }
 
-    /// Appends and syncs. If it fails, any part of the chunks may be in the file. Then truncate to the
+    /// Appends and syncs. After an error, any part of the chunks may be in the file: truncate the file to the
     /// [`Live::cut_here`] taken before.
     ///
     /// # Errors

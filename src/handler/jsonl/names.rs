@@ -12,7 +12,7 @@ use crate::{clock::Timestamp, folder::with_suffix};
 /// The name of the live file, and the pattern for its rotated files.
 #[derive(Clone, Debug)]
 pub(super) struct Names {
-    /// The directory of all files.
+    /// The directory of the live file and its rotated files.
     pub dir: PathBuf,
     /// The path of the file that is written.
     pub live: PathBuf,

@@ -79,8 +79,8 @@ struct Copied {
 }
 
 impl Copied {
-    /// Returns whether the file may be this handler's. A file without any complete line may be if it is empty or has
-    /// only zeros, or if at least one sector is lost and the rest is text.
+    /// Returns whether the file may be this handler's. Without any complete line, it may be only if it is empty or all
+    /// zeros, or if at least one sector is lost and the rest is text.
     fn is_ours(&self) -> bool {
         let is_torn = self.zeros >= SECTOR_BYTES && !self.is_binary;
         self.kept_lines + self.cut_lines > 0 || self.torn_bytes == 0 || is_torn

@@ -1,9 +1,9 @@
 //! The only writer of a file. Either a whole batch is in the file and on disk, or nothing of it.
 //!
 //! The end of the file is recorded as a [`Cut`] before each batch. After any failure (a short write, a full disk, a
-//! failed sync, a panic), the file is closed, reopened, and truncated to that end before anything else is written. This
-//! is done at once after an error, and before the next batch after a panic or if it failed. So a retry of the batch
-//! continues where the file ended before the failure.
+//! failed sync, a panic), the file is closed, reopened, and truncated to that end before anything else is written.
+//! After an error this is done at once; if it fails, and after a panic, it is done before the next batch. So a retry of
+//! the batch continues where the file ended before the failure.
 //!
 //! If the process dies in between, it leaves at most a torn line and whole lines of an unsettled batch. The next start
 //! removes the torn line. The events of the batch are delivered again, and the [`Tail`] shows that their lines are

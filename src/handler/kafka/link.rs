@@ -27,7 +27,7 @@ const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 type Producer = ThreadedProducer<Watch, NoCustomPartitioner>;
 
-/// A producer that is used until something fails.
+/// A producer, which is replaced when [`Link::is_sound`] is false.
 pub(super) struct Link {
     /// Always `Some` until the link is dropped.
     producer: Option<Arc<Producer>>,

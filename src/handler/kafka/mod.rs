@@ -31,7 +31,7 @@ use link::Link;
 use settings::Mechanism;
 pub(super) use settings::Settings;
 
-/// The sizes of a message that librdkafka accepts, in bytes.
+/// The sizes of a Kafka message that librdkafka accepts, in bytes.
 const MESSAGE_BYTES: std::ops::RangeInclusive<u64> = 1000..=1_000_000_000;
 
 /// A handler that sends events to Kafka.

@@ -27,13 +27,13 @@ pub(crate) struct Settings {
     /// Whether brokers may create a missing topic.
     #[serde(default)]
     pub auto_create: bool,
-    /// The content of the message body.
+    /// The content of the Kafka message.
     #[serde(default)]
     pub body: Body,
     /// Maximum size of a Kafka message with key and headers. An event whose message is larger is refused.
     #[serde(default = "default_max_bytes")]
     pub max_bytes: Size,
-    /// The compression of messages.
+    /// The compression of Kafka messages.
     #[serde(default)]
     pub compress: Compress,
     /// The user to log in as; needs `password`.
@@ -78,7 +78,7 @@ pub(crate) enum Compress {
     /// Fast, and supported by all brokers and consumers.
     #[default]
     Lz4,
-    /// As fast as LZ4, for consumers that support only this.
+    /// About as fast as LZ4; for consumers that do not support LZ4.
     Snappy,
     /// Smaller messages; needs Kafka 2.1 or later.
     Zstd,

@@ -79,7 +79,7 @@ pub(super) fn of_api(asked: &str, error: &ApiError) -> NatsFailure {
     failure.into()
 }
 
-/// Advice if JetStream does not answer.
+/// Advice if JetStream does not answer or is not enabled.
 pub(super) const ENABLE: &str = "start nats-server with -js, or enable JetStream for the account";
 
 /// The failure for a NATS message that was not sent or not acknowledged. `pattern` matches every possible subject.

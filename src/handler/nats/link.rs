@@ -19,10 +19,10 @@ use crate::handler::{Failure, FailureText, given_up::GivenUp};
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long to wait for an acknowledgement of a stream, and for an answer of JetStream.
 const ANSWER: Duration = Duration::from_secs(5);
-/// Subject prefix of JetStream's API for streams.
+/// Subject prefix of the JetStream API.
 const API: &str = "$JS.API.";
 
-/// A connection that is used until something fails.
+/// A connection that is used until it breaks or a delivery on it is cancelled.
 pub(super) struct Link {
     pub(super) client: Client,
     pub(super) jetstream: Context,

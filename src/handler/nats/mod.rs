@@ -100,7 +100,7 @@ impl Kind for Nats {
         let attempt = link.given_up.attempt();
         let mut published = publish::publish(&link, &self.settings, &self.name, events).await;
         if self.settings.create_stream && matches!(published, Err(NatsFailure::NoStream(_))) {
-            // The stream was deleted while the receiver runs. Create it again, as at the start.
+            // The stream may have been deleted while the receiver runs. Create it again, as at the start.
             let left: Vec<Delivery> =
                 events.iter().filter(|delivery| !delivery.is_accepted()).cloned().collect();
             published = match stream::check(&link, &self.settings).await {

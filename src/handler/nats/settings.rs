@@ -24,7 +24,7 @@ pub(crate) struct Settings {
     /// Whether to create the stream if it is missing.
     #[serde(default)]
     pub create_stream: bool,
-    /// The content of the message body.
+    /// The content of the NATS message.
     #[serde(default)]
     pub body: Body,
     /// The user to log in as; needs `password`.

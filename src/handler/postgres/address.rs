@@ -38,7 +38,7 @@ impl Address {
         let Url { mut config, tls } = settings.url.clone();
         let here =
             config.get_hosts().iter().all(is_here) && config.get_hostaddrs().iter().all(IpAddr::is_loopback);
-        // A configured authority implies TLS, even for a database on this machine.
+        // A configured `ca` implies TLS, even for a database on this machine.
         let tls = tls.unwrap_or(!here || settings.ca.is_some());
         config.ssl_mode(if tls { SslMode::Require } else { SslMode::Disable });
         config.connect_timeout(CONNECT).tcp_user_timeout(UNACKNOWLEDGED).keepalives_idle(IDLE);

@@ -39,7 +39,7 @@ pub(crate) struct Keys {
     /// Whether an AMQP message that no queue receives is an error. If not, the broker drops the message.
     #[serde(default = "yes")]
     pub(super) mandatory: bool,
-    /// The content of the message body.
+    /// The content of the AMQP message.
     #[serde(default)]
     pub(super) body: Body,
 }

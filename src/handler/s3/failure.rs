@@ -31,7 +31,7 @@ const WRONG: [&str; 16] = [
 const UNWELL: [&str; 5] =
     ["InternalError", "OperationAborted", "RequestTimeout", "ServiceUnavailable", "SlowDown"];
 
-/// The machine's metadata service, where the library searches for credentials last.
+/// The address of the machine's metadata service, where the library searches for credentials last.
 const METADATA: &str = "169.254.169.254";
 
 /// The status with which a proxy in front of the store rejects an object that is too large. The batch is then halved
@@ -84,7 +84,7 @@ fn network_class(error: &Error) -> &'static str {
         io::ErrorKind::TimedOut => Some("timeout"),
         _ => None,
     };
-    causes.find_map(class).unwrap_or("no answer")
+    causes.find_map(class).unwrap_or("no usable answer")
 }
 
 #[cfg(test)]
@@ -100,7 +100,7 @@ mod tests {
             (answer("SlowDown"), ("retry", "SlowDown")),
             (answer("Nonsense +910000000000"), ("retry", "unknown error")),
             ("PUT http://169.254.169.254/latest/api/token".to_owned(), ("misconfigured", "no credentials")),
-            ("status code: 502".to_owned(), ("retry", "no answer")),
+            ("status code: 502".to_owned(), ("retry", "no usable answer")),
         ] {
             let failure = of(&Error::Generic { store: "S3", source: text.into() });
             assert_eq!(failure.outcome(), expected, "{failure}");

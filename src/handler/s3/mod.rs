@@ -33,7 +33,7 @@ pub(super) struct S3 {
     bucket: AmazonS3,
     form: Form,
     pace: Pace,
-    /// What to check if the store refuses the handler. Appended to the error of [`Kind::look`].
+    /// Advice if the store refuses the handler: the settings to check. Appended to the error of [`Kind::look`].
     advice: String,
 }
 

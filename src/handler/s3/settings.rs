@@ -92,7 +92,7 @@ impl Settings {
             .map_err(|error| error.to_string())
     }
 
-    /// What to check if the bucket refuses objects.
+    /// Advice if the bucket refuses objects: the settings to check.
     pub(super) fn advice(&self) -> String {
         let Self { bucket, region, .. } = self;
         let at = self.server().unwrap_or_else(|| "Amazon".to_owned());
