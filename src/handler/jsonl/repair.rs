@@ -25,7 +25,7 @@ use super::{
 };
 use crate::folder::with_suffix;
 
-/// More than the lines of one batch. A lost block further from the end than this had been synced.
+/// More bytes than the lines of one batch have. A lost block further from the end than this had been synced.
 const UNSYNCED_BYTES: u64 = 32 * 1024 * 1024;
 /// The size of a sector, in bytes. A disk loses whole sectors.
 const SECTOR_BYTES: u64 = 512;
@@ -66,7 +66,7 @@ pub(super) fn repair(path: &Path) -> Result<(), Error> {
 #[derive(Debug, Default)]
 struct Copied {
     kept_lines: u64,
-    /// Complete lines after a lost block.
+    /// Complete lines after the lost block at which the file is cut.
     cut_lines: u64,
     /// Bytes outside of complete lines.
     damaged_bytes: u64,

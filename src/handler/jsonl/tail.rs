@@ -20,12 +20,12 @@ use crate::folder;
 /// How many bytes, uncompressed, are read from the end of the live file and then of the rotated files before it. This
 /// is more than is written between two settles. A compressed file is always read whole.
 const TAIL_BYTES: u64 = 64 * 1024 * 1024;
-/// How many of the last lines of a compressed file are kept at least. The file must be decompressed from its beginning,
-/// and keeping all lines could take much memory.
+/// At least this many of the last lines of a compressed file are kept. Keeping all could take much memory, because the
+/// file must be decompressed from its beginning.
 const COMPRESSED_LINES: usize = 500_000;
-/// If the live file was created at least this long before its last change, all lines of unsettled events are in it, and
-/// no rotated file is read. A rotated file whose last change was at least this long before that of the newest one has
-/// no such line either.
+/// The longest time from the writing of a line until its event is settled. If the live file was created at least this
+/// long before its last change, all lines of unsettled events are in it, and no rotated file is read. A rotated file
+/// whose last change was at least this long before that of the newest one has no such line either.
 const SETTLED: Duration = Duration::from_mins(10);
 
 /// Identifies a line: its `seq`, and a digest of its `receivedAt`, because a new journal counts from 1 again.

@@ -42,7 +42,7 @@ pub(super) struct Writer {
     lock: Arc<Lock>,
     live: Option<Live>,
     cut: Option<Cut>,
-    /// The lines at the end of the file; `None` if it must be read again.
+    /// The lines at the end of the file; `None` if the end must be read again.
     tail: Option<Tail>,
 }
 
@@ -50,8 +50,8 @@ impl Writer {
     /// Locks, opens and repairs the file. Creates it and its directory if they are missing.
     ///
     /// # Errors
-    /// Returns an error if another process has locked the file, if it is not a file of this handler, or if the file
-    /// system fails.
+    /// Returns an error if another handler or process has locked the file, if it is not a file of this handler, or if
+    /// the file system fails.
     pub(super) fn open(path: &Path, rotation: Rotation) -> Result<Self, Error> {
         let path = resolve(path)?;
         let names = Names::of(&path)?;

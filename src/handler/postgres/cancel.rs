@@ -14,7 +14,7 @@ use tokio::{runtime::Handle, task::JoinSet, time::timeout};
 
 use super::{address::Address, cancel_request, session::Session};
 
-/// How often a cancel request is sent at most. A request that arrives between two statements has no effect.
+/// How many times a cancel request is sent at most. A request that arrives between two statements has no effect.
 const REQUESTS: usize = 5;
 /// How long to wait for the statement to end before the request is repeated.
 const ENDED: Duration = Duration::from_secs(1);

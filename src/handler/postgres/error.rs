@@ -95,7 +95,7 @@ fn story(error: &tokio_postgres::Error) -> FailureText {
 }
 
 impl Error {
-    /// The error text in its two parts.
+    /// The error text in its two parts: the handler's words, and what it quotes.
     pub fn text(&self) -> FailureText {
         match self {
             Self::Postgres(error) => story(error),

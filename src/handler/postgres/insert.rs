@@ -59,7 +59,7 @@ fn array_of(postgres: &str) -> Type {
     }
 }
 
-/// Inserts all rows. If one is refused, earlier rows may already be inserted; their keys prevent duplicates when the
+/// Inserts all rows. If a row is refused, earlier rows may already be inserted; their keys prevent duplicates when the
 /// batch is retried.
 pub(super) async fn all(client: &Client, table: &Table, rows: &[Row]) -> Result<(), Error> {
     if rows.is_empty() {
@@ -69,7 +69,7 @@ pub(super) async fn all(client: &Client, table: &Table, rows: &[Row]) -> Result<
         Err(error) if error.is_value() => {}
         done => return done,
     }
-    // A safety net in addition to the check of `event`: its JSON must never keep a row out of the table.
+    // A safety net in addition to [`jsonb::can_hold`]: a row that is still rejected is inserted without `event`.
     for row in rows.chunks(1) {
         match execute(client, table, row, Json::Guarded).await {
             Err(error) if error.is_value() => execute(client, table, row, Json::None).await?,
@@ -86,8 +86,8 @@ enum Json {
     None,
 }
 
-/// Inserts rows in their own transaction. All of it is sent at once, so it needs no more round trips than the statement
-/// alone.
+/// Inserts rows in one transaction. Its three requests are sent at once, so it needs no more round trips than the
+/// statement alone.
 async fn execute(client: &Client, table: &Table, rows: &[Row], json: Json) -> Result<(), Error> {
     let texts = |of: fn(&Row) -> &str| rows.iter().map(|row| text(of(row))).collect::<Vec<_>>();
     let some = |of: fn(&Row) -> &Option<String>| {

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! deliver ─▶ session     one connection, made when needed, driven inside the delivery
-//!   │          │ table   created, checked and migrated once per connection
+//!   │          │ table   checked once per connection; created or extended if needed
 //!   │          └▶ insert one INSERT … ON CONFLICT (key) DO NOTHING; JSON that jsonb cannot hold becomes NULL
 //!   └ cancelled ▶ cancel the server ends the statement
 //! ```
@@ -50,7 +50,7 @@ pub(super) struct Postgres {
 pub(super) struct Keys {
     /// The database: `postgres://user@host/database`, optionally with `?sslmode=…`.
     pub url: Secret,
-    /// The password, if the URL has none.
+    /// The password. Replaces the one in the URL, if any.
     pub password: Option<Secret>,
     /// A PEM file with certificates to trust in addition to the system's. Makes TLS required, even for a database on
     /// this machine.

@@ -38,8 +38,8 @@ impl Session {
         Ok(Self { client, driving, prepared: false })
     }
 
-    /// Inserts all rows in one statement; if a value is rejected, each row separately. The first call creates or checks
-    /// the table.
+    /// Inserts all rows in one statement; if a value is rejected, each row separately. The first call prepares the
+    /// table: see [`Table::prepare`].
     pub(super) async fn insert(&mut self, table: &Table, rows: &[Row]) -> Result<(), Error> {
         let Self { client, driving, prepared } = self;
         drive(driving, async {
@@ -87,7 +87,8 @@ where
     Ok(())
 }
 
-/// Runs `work` while driving the connection. If the connection ends, `work` fails.
+/// Runs `work` while driving the connection. If the connection ends, `work` gets what the server sent before that, and
+/// fails if it needs more.
 async fn drive<T>(driving: &mut Driving, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let mut work = std::pin::pin!(work);
     let ended = tokio::select! {

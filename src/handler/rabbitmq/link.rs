@@ -29,7 +29,7 @@ use crate::handler::{Failure, given_up::GivenUp};
 /// How often a delivery in flight checks whether the broker blocks.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// The exchange or queue that the settings name.
+/// The exchange or the queues that the settings name.
 #[derive(Clone)]
 pub(super) enum Target {
     Exchange {
@@ -93,7 +93,7 @@ impl Link {
         opened.inspect_err(|_error| *held = None).map_err(|error| failure::of(&error, Phase::Setup))
     }
 
-    /// Returns a channel for reuse. Nothing may be in flight on it.
+    /// Takes a channel back for reuse. Nothing may be in flight on the channel.
     pub(super) fn give_back(&self, channel: Channel) {
         self.idle().push(channel);
     }

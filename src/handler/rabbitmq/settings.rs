@@ -31,6 +31,7 @@ pub(crate) struct Keys {
     /// The exchange. If it is empty, the default exchange is used, where the routing key is the name of a queue.
     #[serde(default, deserialize_with = "exchange_name")]
     pub(super) exchange: ShortString,
+    /// The routing key. Required with the default exchange; otherwise `bik.{source}.{event}` by default.
     pub(super) routing_key: Option<Template>,
     /// Whether to create the exchange (durable, `topic`) if it is missing; with the default exchange, the queue
     /// (durable).
