@@ -11,12 +11,13 @@ pub(super) enum Body {
     /// The event together with its key, seq, source and other metadata, as JSON.
     #[default]
     Envelope,
-    /// The event alone, as BIK sent it. The metadata is in the headers, or in the environment of a program.
+    /// The event alone. Brokers get the event as one line of JSON (see [`Body::of`]); the program of kind `exec` gets
+    /// the bytes as they were received. The metadata is in the headers, or in the environment of the program.
     Raw,
 }
 
 impl Body {
-    /// Renders the body for a delivery.
+    /// Renders the body of a message to a broker, as one line of JSON.
     #[allow(dead_code, reason = "a build may have no kind that uses it")]
     pub(super) fn of(self, delivery: &Delivery) -> String {
         match self {

@@ -1,7 +1,8 @@
-//! Reads the file of the key `ca`, for every kind that uses TLS. It contains PEM certificates; each is checked before
-//! use. Other content of the file is ignored, as the TLS libraries do.
+//! Reads the file of the key `ca`, for every kind that uses TLS. The file contains PEM certificates; each is checked
+//! before use. Other content of the file is ignored, as the TLS libraries do.
 //!
-//! An expired authority is still trusted: of a trust anchor, rustls checks only the name and the key.
+//! An expired CA certificate is still trusted by rustls, which checks only the name and the key of a trust anchor.
+//! OpenSSL, which kind `kafka` uses, rejects it.
 
 use std::path::Path;
 
@@ -11,7 +12,7 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 
-/// The certificates of a file; at least one.
+/// The certificates of a file. There is at least one.
 #[derive(Debug)]
 pub(super) struct Ca(Vec<CertificateDer<'static>>);
 
@@ -31,7 +32,7 @@ impl Ca {
         &self.0
     }
 
-    /// The certificates alone in PEM (RFC 7468), without other content of the file.
+    /// The certificates as PEM (RFC 7468), without the other content of the file.
     #[allow(dead_code, reason = "a build may have no kind that uses it")]
     pub(super) fn pem(&self) -> String {
         let mut pem = String::new();

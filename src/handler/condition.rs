@@ -14,7 +14,7 @@ use crate::event::{Element, Found, Pointer};
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Condition")]
 pub struct ConditionSettings {
-    /// JSON pointer (RFC 6901) to the values. On an array, a step by name applies to each item.
+    /// JSON pointer (RFC 6901) to the values. A step into an array applies to each of its items.
     pub pointer: String,
     /// Whether a value other than `null` must exist at the pointer.
     pub exists: Option<bool>,
@@ -34,7 +34,7 @@ pub struct ConditionSettings {
 pub enum Scalar {
     /// A JSON string, compared without its escapes.
     Text(String),
-    /// A whole number that fits into 64 bits.
+    /// A whole number, as a signed integer of 64 bits.
     Number(i64),
     /// A number with a fraction or exponent.
     Fraction(f64),
@@ -60,7 +60,7 @@ impl Condition {
     /// Validates the settings of a condition.
     ///
     /// # Errors
-    /// Returns [`Wrong`] if the pointer is invalid, or if there is not exactly one test that can hold.
+    /// Returns [`Wrong`] if the pointer is invalid, or if there is not exactly one test, or if `in` is an empty list.
     pub(super) fn new(settings: &ConditionSettings) -> Result<Self, Wrong> {
         let ConditionSettings { pointer, exists, equals, prefix, among } = settings;
         let mut asked = (exists.map(Test::Exists).into_iter())
@@ -103,7 +103,7 @@ impl Scalar {
             Self::Flag(wanted) => found.json() == if *wanted { "true" } else { "false" },
             Self::Number(wanted) => match found.json().parse::<i64>() {
                 Ok(number) => number == *wanted,
-                #[allow(clippy::cast_precision_loss)] // a number with a fraction is compared as f64
+                #[allow(clippy::cast_precision_loss)] // any other number is compared as f64
                 Err(_) => found.json().parse::<f64>().is_ok_and(|number| number == *wanted as f64),
             },
             Self::Fraction(wanted) => found.json().parse::<f64>().is_ok_and(|number| number == *wanted),

@@ -2,8 +2,8 @@
 //! retried.
 //!
 //! Both lanes of a handler and its replays share one `Deferred`. Only one opening attempt runs at a time; callers that
-//! arrive during an attempt get its result. Each attempt has a timeout. A thread that opens a file cannot be
-//! interrupted, so the next attempt waits for that thread instead of starting another.
+//! arrive during an attempt get its result. Opening has a timeout, and so has the check of the destination. A thread
+//! that opens a file cannot be interrupted, so the next attempt waits for that thread instead of starting another.
 
 use std::{
     sync::{
@@ -20,7 +20,7 @@ use super::{
     table::{BoxFuture, Opening},
 };
 
-/// Error class of a handler that could not be opened.
+/// Error class of the failure to open a handler.
 const NOT_OPENED: &str = "cannot be opened";
 
 /// A handler that is opened when it is first needed. Opening is retried after each failure.
@@ -32,7 +32,7 @@ pub struct Deferred {
     timeout: Duration,
     opened: OnceLock<Box<dyn Handler>>,
     ready: AtomicBool,
-    /// Number of attempts that have ended.
+    /// Number of opening attempts that have ended.
     attempts: AtomicU64,
     attempt: Mutex<Attempt>,
 }
@@ -43,7 +43,7 @@ struct Attempt {
     unfinished: Option<Opening>,
     /// The failure of the last attempt.
     failure: Option<Failure>,
-    /// Number of consecutive failed attempts.
+    /// Number of failed attempts. It is not reset, because no attempt follows a success.
     failures: u32,
 }
 
@@ -139,7 +139,7 @@ impl Deferred {
                 destination,
                 failures,
                 error,
-                "the destination is unwell: it is retried, and events wait"
+                "the destination is unwell: opening is retried, and events wait"
             );
         } else {
             tracing::error!(
@@ -148,7 +148,8 @@ impl Deferred {
                 destination,
                 failures,
                 error = %failure,
-                "the handler cannot be opened or is refused: check its settings; it is retried, and events wait"
+                "cannot open the handler, or its destination rejects it: check its settings; opening is retried, \
+                 and events wait"
             );
         }
     }

@@ -2,17 +2,18 @@
 
 use std::{fmt, iter};
 
-/// Why a delivery failed, in words. It has no `Display`, so the caller decides whether to show the quoted part.
+/// Why a delivery failed, as a text. It has no `Display`, so each caller decides whether to show the quoted part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailureText {
-    /// The handler's own words. A name from the event may be in them, but only between double quotes.
+    /// The part that the handler wrote. It may contain a name from the event, but only between double quotes.
     pub own: String,
-    /// The quoted words of the destination or the event, and advice on them.
+    /// The part that quotes the destination or the event, followed by advice, if any.
     pub said: Option<String>,
 }
 
 impl FailureText {
-    /// Splits a text whose own words end at the first `": "`: the text of a stored failure, or of a library's error.
+    /// Splits the text of a stored failure, or of a library's error, at its first `": "`. The part after it becomes
+    /// `said`.
     pub fn read(text: &str) -> Self {
         match text.split_once(": ") {
             Some((own, said)) => Self { own: own.to_owned(), said: Some(said.to_owned()) },
@@ -20,7 +21,7 @@ impl FailureText {
         }
     }
 
-    /// The text of a library's error with its causes, without repetitions.
+    /// The text of a library's error with its causes. A cause that the text already contains is left out.
     pub(super) fn with_causes(error: &dyn std::error::Error) -> Self {
         let mut text = error.to_string();
         for cause in iter::successors(error.source(), |cause| (*cause).source()) {
@@ -32,7 +33,7 @@ impl FailureText {
         Self::read(&text)
     }
 
-    /// The whole text, as it is stored and logged. It may quote the payload.
+    /// Both parts, as they are stored: `own: said`. The text may quote the payload.
     pub fn whole(&self) -> String {
         match &self.said {
             Some(said) => format!("{}: {said}", self.own),
@@ -40,7 +41,7 @@ impl FailureText {
         }
     }
 
-    /// Adds a quotation.
+    /// Appends a quotation to `said`.
     #[must_use]
     pub(crate) fn saying(mut self, said: impl fmt::Display) -> Self {
         self.quote(said);
@@ -59,7 +60,7 @@ impl FailureText {
     }
 }
 
-/// A text without a quotation.
+/// Makes a text without a quotation.
 impl<T: fmt::Display> From<T> for FailureText {
     fn from(own: T) -> Self {
         Self { own: own.to_string(), said: None }

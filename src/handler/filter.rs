@@ -37,7 +37,7 @@ pub struct FilterSettings {
     pub conditions: Option<Vec<ConditionSettings>>,
 }
 
-/// An empty list would match no event, so it is refused.
+/// Requires at least one item in each list of the schema, because an empty list would match no event.
 fn no_empty_lists(schema: &mut Schema) {
     let lists = schema.get_mut("properties").and_then(Value::as_object_mut);
     for list in lists.into_iter().flat_map(Map::values_mut) {
@@ -51,8 +51,8 @@ impl FilterSettings {
         *self != Self { conditions: self.conditions.clone(), ..Self::default() }
     }
 
-    /// Describes the filter on one line; `None` if no key is set. Message ids and phone numbers are only counted,
-    /// because the line may be stored.
+    /// Describes the filter on one line; `None` if no key is set. Message ids and phone numbers are only counted, and
+    /// conditions show only their pointers, because the line may be stored.
     pub fn in_words(&self) -> Option<String> {
         let in_words = |(key, list): (&str, &[String])| match key {
             "messages" | "phones" => format!("{key} ({})", list.len()),
@@ -66,7 +66,7 @@ impl FilterSettings {
         (!asked.is_empty()).then(|| asked.join("; "))
     }
 
-    /// The lists that are set, each with its key.
+    /// The lists of texts that are set, each with its key. `where` is not one of them.
     fn lists(&self) -> impl Iterator<Item = (&'static str, &[String])> {
         let Self { events, owners, statuses, channels, sources, stores, messages, phones, conditions: _ } =
             self;
@@ -84,8 +84,8 @@ impl FilterSettings {
     }
 }
 
-/// A validated filter. An event matches if each key that is set matches. If an event has several infos, one that
-/// matches is enough.
+/// A validated filter. An event matches if each key that is set matches. If an event has several infos, a key matches
+/// if any info does, and different keys may match different infos.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     takes: Takes,
@@ -97,12 +97,13 @@ pub struct Filter {
 /// Which group of events a filter applies to, before its keys are tested.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Takes {
-    /// All stored events. Used for searches, and for the filter that a replay has in addition to its handler's own.
+    /// All stored events. Used for searches, and for the filter of a replay, which applies in addition to the filter of
+    /// the handler.
     #[default]
     Everything,
     /// Events that BIK sends.
     Events,
-    /// Events that the journal records about dead letters.
+    /// Notices: events of the journal, one for each new dead letter.
     DeadLetters,
 }
 
@@ -117,7 +118,7 @@ pub enum FilterError {
     /// A condition of `where` is invalid.
     #[error("where: {wrong}")]
     Condition {
-        /// The number of the condition, counted from 0.
+        /// The index of the condition, counted from 0.
         at: usize,
         /// Why the condition is invalid.
         wrong: Wrong,
@@ -125,7 +126,7 @@ pub enum FilterError {
 }
 
 impl FilterError {
-    /// The configuration key that is wrong, and the item of its list.
+    /// The configuration key that is wrong. For `where`, also the index of the condition, counted from 0.
     pub const fn key(&self) -> (&'static str, Option<usize>) {
         match self {
             Self::Empty { key } => (key, None),
@@ -209,7 +210,7 @@ impl Filter {
     }
 }
 
-/// Returns whether a word is in a list, which is compared case-insensitively.
+/// Returns whether a list contains a word. The case of ASCII letters is ignored.
 fn have(words: &[String], word: &str) -> bool {
     words.iter().any(|wanted| wanted.eq_ignore_ascii_case(word))
 }
@@ -219,7 +220,8 @@ fn have_owner(words: &[String], owner: &Owner) -> bool {
         || owner.category().is_some_and(|category| words.iter().any(|wanted| names(wanted, category)))
 }
 
-/// Returns whether a word names a category. Also accepts the spelling of BIK's page, such as `Dev API`.
+/// Returns whether a word names a category. Accepts blanks and dashes as `_`, as in `Dev API` of BIK's page, and
+/// ignores case.
 fn names(word: &str, category: Category) -> bool {
     let plain = word.bytes().map(|byte| if matches!(byte, b' ' | b'-') { b'_' } else { byte });
     plain.map(|byte| byte.to_ascii_lowercase()).eq(category.as_str().bytes())

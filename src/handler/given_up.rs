@@ -1,13 +1,13 @@
-//! Detects connections on which a delivery was cancelled.
+//! Detects that a delivery was cancelled while its data may be in flight.
 //!
-//! A delivery that times out is cancelled: its future is dropped, but the data it has sent may still be in flight. On
-//! the same connection, each retry would queue after the earlier ones. When the destination recovers, it would accept
-//! all of them. So a connection with a cancelled delivery is not used again. This way each attempt leaves at most one
-//! copy.
+//! A delivery that times out is cancelled: its future is dropped, but the data that it has sent may still be in flight.
+//! If the retries used the same connection, the data of every attempt would wait in its queue, and a destination that
+//! recovers would accept all copies. So a connection with a cancelled delivery is not used again, and its unsent data
+//! is dropped.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-/// Records whether a delivery on a connection was cancelled.
+/// Records whether a delivery was cancelled, for example on one connection.
 #[derive(Debug, Default)]
 pub(super) struct GivenUp(AtomicBool);
 

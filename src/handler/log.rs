@@ -1,8 +1,8 @@
 //! `kind = "log"`: writes each event as a structured line to the log of this process, at level INFO.
 //!
 //! Personal data (BIK T10) is masked. A message id becomes a short keyed digest, which still distinguishes messages.
-//! Only the last two digits of a phone number are shown. Names and texts are omitted. `personal_data = true` shows all
-//! of it.
+//! Only the last two digits of a phone number are shown. Names and texts are omitted. With `personal_data = true`
+//! everything is shown.
 
 use std::{
     path::{Path, PathBuf},
@@ -24,11 +24,12 @@ use crate::{
 /// The target of the event lines, which separates them from the process's own log lines.
 pub const TARGET: &str = module_path!();
 
-/// Replaces a text that may be personal.
+/// Replaces a text that may contain personal data.
 const HIDDEN: &str = "***";
-/// Maximum length of a word that is shown, in bytes. BIK's event names, statuses and ids are much shorter.
+/// Maximum length of a word that is shown while personal data is masked, in bytes. BIK's event names, statuses and ids
+/// are much shorter.
 const WORD_BYTES: usize = 80;
-/// A word with this many digits in a row may be a phone number.
+/// Minimum number of digits of a phone number. Separators between the digits are not counted.
 const PHONE_DIGITS: usize = 8;
 
 /// A handler that writes events to the log.
@@ -39,8 +40,8 @@ pub(super) struct Log {
 struct Lines {
     handler: String,
     settings: Settings,
-    /// Made with the first event. The digest key belongs to the receiver, so a command that only opens the handler must
-    /// not create it.
+    /// `None` until the first delivery, which may create the digest key. A command that only opens the handler must not
+    /// create the key.
     show: Option<Show>,
 }
 
@@ -100,7 +101,8 @@ impl Lines {
         Ok(())
     }
 
-    /// Writes the line of one event. The values of several infos are joined by commas.
+    /// Writes the line of one event. The values of several infos are joined by commas, and texts by blanks. `customer`
+    /// is the name in the first info, or the customer's id of a subscribed event.
     fn write_one(&self, delivery: &Delivery, show: &Show) {
         let event = &delivery.event;
         let element = &event.element;
@@ -139,18 +141,19 @@ enum Show {
     Masked(DigestKey),
 }
 
-/// The digest key. Without it nobody can compute the digests of all phone numbers: a WhatsApp message id contains one.
+/// The key of the digests of message ids. A WhatsApp message id contains a phone number; without the key, nobody can
+/// find that number by computing the digests of all numbers.
 type DigestKey = Hmac<Sha256>;
 
 impl Show {
-    /// Reads the digest key, or creates it.
+    /// Reads the digest key, or creates it, unless personal data is shown.
     fn of(settings: &Settings) -> Result<Self, String> {
         if settings.personal_data {
             return Ok(Self::All);
         }
         let key = match &settings.digest_key_file {
             Some(file) => secret::load_or_make(file),
-            // Valid for this process only.
+            // This key is valid for this process only.
             None => Secret::random(Path::new("log-digest-key")),
         };
         let key = key.map_err(|error| format!("digest_key_file: {error}"))?;
@@ -158,7 +161,8 @@ impl Show {
         Ok(Self::Masked(key))
     }
 
-    /// Shows a word that should not be personal, but hides it if it may be personal after all.
+    /// Returns a word such as a status or an id. If personal data is masked and the word may contain some, returns
+    /// [`HIDDEN`].
     fn word(&self, text: &str) -> String {
         match self {
             Self::Masked(_) if may_be_personal(text) => HIDDEN.to_owned(),
@@ -196,8 +200,8 @@ fn may_be_personal(word: &str) -> bool {
         || (longest_number(word) >= PHONE_DIGITS && !is_uuid(word))
 }
 
-/// The length of the longest sequence of digits. Blanks, dots, dashes and brackets do not interrupt it, because phone
-/// numbers contain them.
+/// The length of the longest sequence of digits. Blanks, dots, dashes and parentheses do not end a sequence, because
+/// phone numbers contain them.
 fn longest_number(text: &str) -> usize {
     let (mut longest, mut digits) = (0, 0);
     for byte in text.bytes() {
@@ -211,7 +215,8 @@ fn longest_number(text: &str) -> usize {
     longest
 }
 
-/// Groups of 8, 4, 4, 4 and 12 hexadecimal digits. The last group may have another length, as in some ids from BIK.
+/// Returns whether the text is a UUID: groups of 8, 4, 4, 4 and 12 hexadecimal digits. The last group may have another
+/// length, as in some ids from BIK.
 fn is_uuid(text: &str) -> bool {
     let groups: Vec<&str> = text.split('-').collect();
     let hex = groups.iter().all(|group| group.bytes().all(|byte| byte.is_ascii_hexdigit()));
@@ -219,7 +224,8 @@ fn is_uuid(text: &str) -> bool {
     hex && groups.len() == 5 && lengths.take(4).eq([8, 4, 4, 4])
 }
 
-/// A digest that distinguishes messages without showing the phone number in a WhatsApp id.
+/// A digest that distinguishes messages without showing the phone number in a WhatsApp id: `#` and 8 hexadecimal
+/// digits.
 fn short_digest(key: &DigestKey, id: &str) -> String {
     let mut mac = key.clone();
     mac.update(id.as_bytes());
@@ -227,7 +233,7 @@ fn short_digest(key: &DigestKey, id: &str) -> String {
     format!("#{first:02x}{second:02x}{third:02x}{fourth:02x}")
 }
 
-/// The last two digits of a phone number; nothing of any other address.
+/// [`HIDDEN`] and the last two digits of a phone number; only [`HIDDEN`] for any other address.
 fn masked_phone(phone: &str) -> String {
     let is_phone = phone.chars().all(|c| c.is_ascii_digit() || "+-. ()".contains(c));
     let digits: Vec<char> = phone.chars().filter(char::is_ascii_digit).collect();

@@ -24,7 +24,8 @@ pub struct MaskSettings {
     pub keep: Option<Vec<String>>,
     /// JSON pointers to the fields to drop.
     pub drop: Vec<String>,
-    /// JSON pointers to the fields to replace by a keyed hash of their value: 32 hexadecimal digits.
+    /// JSON pointers to the fields to replace by a keyed hash of their value: 32 hexadecimal digits. `null` stays
+    /// `null`.
     pub hash: Vec<String>,
     /// The secret key of the hashes.
     pub key: Option<Secret>,
@@ -36,7 +37,7 @@ const KEY_BYTES: usize = 16;
 /// A validated mask, ready to apply.
 #[derive(Clone, Default)]
 pub struct Mask {
-    /// If given, all other fields are dropped, except the hashed ones.
+    /// If set, all other fields are dropped, except the event's name and the hashed fields.
     keep: Option<Vec<Pointer>>,
     drop: Vec<Pointer>,
     hash: Vec<Pointer>,
@@ -112,10 +113,10 @@ impl Mask {
         said.map(|(word, pointers)| format!("{word} {}", all(pointers))).collect::<Vec<_>>().join("; ")
     }
 
-    /// The event as the destination may see it.
+    /// Returns the event with the mask applied, as the destination may see it.
     ///
     /// # Errors
-    /// Returns [`Unreadable`] if the masked text is not a valid event. It must not be delivered.
+    /// Returns [`Unreadable`] if the masked text is not a valid event. Such an event must not be delivered.
     pub fn apply(&self, event: &Event) -> Result<Arc<Event>, Unreadable> {
         Ok(Arc::new(Event { element: Arc::new(self.masked(&event.element)?), ..event.clone() }))
     }
@@ -149,7 +150,7 @@ impl Mask {
     }
 }
 
-/// Parses the list of a key. An event needs its name, so the name can only be kept.
+/// Parses the list of a key. Every event needs its name, so only `keep` may contain `/eventName`.
 fn pointers(key: &str, texts: &[String]) -> Result<Vec<Pointer>, Wrong> {
     let read = |(at, text): (usize, &String)| {
         let what = match Pointer::parse(text) {

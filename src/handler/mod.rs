@@ -1,10 +1,10 @@
 //! Handlers deliver events to destinations. This module has the [`Kind`] trait and [`KINDS`], the table of all kinds.
 //!
-//! Configuration, `bikhook kinds`, `check`, log, metrics and the contract tests read the table. `CONTRIBUTING.md` lists
-//! the steps to add a kind.
+//! The configuration, `bikhook kinds`, the log and the contract tests read the table. `CONTRIBUTING.md` lists the steps
+//! to add a kind.
 //!
 //! A handler does not know the journal, so it cannot acknowledge events itself. Its [`Filter`] selects the events, and
-//! dispatch decides when and how often they are delivered. A kind only delivers, or returns why it could not.
+//! dispatch decides when and how often they are delivered. A kind only delivers events, or returns why it could not.
 
 mod ack;
 mod body;
@@ -75,7 +75,7 @@ pub trait Kind: Sized + Send + Sync + 'static {
     /// The kind's own keys whose values a message may show. A key that is neither here nor in [`Kind::SECRET`] may
     /// contain a secret: its value is hidden.
     const HARMLESS: &'static [&'static str];
-    /// The kind's own keys that hold a secret in one of its forms.
+    /// The kind's own keys that hold a secret: a text, `{ env = … }`, `{ file = … }` or `{ generate = … }`.
     const SECRET: &'static [&'static str] = &[];
     /// Log targets of the kind's client library, off by default. Their lines may quote payloads, and some have level
     /// ERROR although nothing needs attention.
@@ -86,7 +86,7 @@ pub trait Kind: Sized + Send + Sync + 'static {
     /// The checked keys, from which the handler is opened.
     type Settings: Clone + Send + Sync + 'static;
 
-    /// Checks the keys without contacting the destination. The only place that judges them.
+    /// Checks the keys after they are deserialized, without contacting the destination.
     ///
     /// # Errors
     /// Returns [`Wrong`] with the wrong key, and what to write instead.
@@ -108,7 +108,7 @@ pub trait Kind: Sized + Send + Sync + 'static {
     }
 
     /// Makes the handler from its settings and reads the files that they name. Does not contact the destination;
-    /// [`Kind::look`] does. Called again after each failure. Intake never waits for it.
+    /// [`Kind::look`] does. After a failure it is called again. Intake never waits for it.
     ///
     /// # Errors
     /// Returns [`OpenError`] if something that the settings name is wrong. The error says what to do about it.
@@ -128,10 +128,10 @@ pub trait Kind: Sized + Send + Sync + 'static {
     ///
     /// A kind whose destination may accept a part of the batch marks each event: [`Delivery::mark_sent`] and
     /// [`Delivery::mark_accepted`]. After a failure, accepted events count as delivered, and unsent ones as untried.
-    /// Such a kind sends no event before all earlier events of its message are accepted.
+    /// Such a kind sends an event only after all earlier events of the same message are accepted.
     ///
     /// # Errors
-    /// Returns a [`Failure`] of the events that were not accepted.
+    /// Returns a [`Failure`], which is about the events that were not accepted.
     fn deliver(&self, events: &[Delivery]) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
@@ -142,7 +142,8 @@ fn settings_of<K: Kind>(toml: &str) -> Result<K::Settings, String> {
     K::check(keys).map_err(|wrong| wrong.to_string())
 }
 
-/// Asserts that each of these settings is wrong, and that the error has this word and no password, for tests.
+/// Asserts, for tests, that each of these settings is wrong, and that the error contains the word beside it but not the
+/// password `sesame`.
 #[cfg(test)]
 #[allow(dead_code, reason = "a build may have no kind that uses it")]
 fn assert_wrong<K: Kind>(cases: &[(&str, &str)]) {
@@ -159,11 +160,11 @@ pub struct Delivery {
     pub event: Arc<Event>,
     /// Number of this attempt, counted from 1.
     pub attempt: u32,
-    /// True if this delivery belongs to a replay: the event is delivered again because an operator requested it.
+    /// True if this delivery belongs to a replay, which an operator has requested.
     pub replay: bool,
     /// The event as it was received, if `event` is masked.
     received: Option<Arc<Event>>,
-    /// Whether this attempt was sent and accepted. The masked delivery and the unmasked one share it.
+    /// Whether this attempt was sent and accepted. The masked and the unmasked delivery of an event share this mark.
     ack: Ack,
 }
 
@@ -185,7 +186,7 @@ impl Delivery {
     /// Returns this delivery with the event masked.
     ///
     /// # Errors
-    /// Returns [`Unreadable`] if the masked text is not a valid event. It must not be delivered.
+    /// Returns [`Unreadable`] if the masked text is not a valid event. Such an event must not be delivered.
     pub fn masked(&self, mask: &Mask) -> Result<Self, Unreadable> {
         let event = mask.apply(&self.event)?;
         Ok(Self { event, received: Some(Arc::clone(&self.event)), ..self.clone() })
@@ -197,7 +198,8 @@ impl Delivery {
         Self { attempt: self.attempt.saturating_add(1), ..self.clone() }
     }
 
-    /// The key by which the event is ordered. Computed from the unmasked event.
+    /// The key of the event's message, computed from the unmasked event. Events with the same key are delivered in
+    /// order. `None` if the event has no `messageId`.
     pub fn order_key(&self) -> Option<OrderKey> {
         self.received.as_ref().unwrap_or(&self.event).order_key()
     }
@@ -209,20 +211,20 @@ impl Delivery {
     }
 }
 
-/// Why a delivery failed. The texts may quote the payload: they are stored in rows and never logged, except those of
-/// [`Kind::look`].
+/// Why a delivery failed. The texts may quote the payload: they are stored in the journal and never logged, except
+/// those of [`Kind::look`].
 ///
-/// The operator's page shows the handler's own words in `error` even while personal data is hidden.
+/// While personal data is hidden, the operator's page shows at most [`FailureText::own`] of `error`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// The destination is unwell. The same events may succeed later.
+    /// The destination did not accept the events now. The same events may succeed later.
     #[error("{}", error.whole())]
     Retry {
         /// Error class that is safe for logs, such as `timeout` or `status 503`.
         class: String,
-        /// The handler's words, and what it quotes.
+        /// The handler's text, and what it quotes.
         error: FailureText,
-        /// How long the destination asked to wait before the next attempt.
+        /// How long the destination asked to wait before the next attempt; `None` if it did not ask.
         after: Option<Duration>,
         /// Whether the failure is about the event or the destination.
         about: About,
@@ -232,31 +234,33 @@ pub enum Failure {
     Refuse {
         /// Error class that is safe for logs, such as `status 422`.
         class: String,
-        /// The handler's words, and what it quotes.
+        /// The handler's text, and what it quotes.
         error: FailureText,
     },
-    /// The destination does not match the handler's settings (credentials, permission, name): a person must look.
-    /// Meanwhile the same events are retried.
+    /// The destination does not match the handler's settings (credentials, permission, name): an operator must correct
+    /// one of them. Meanwhile the same events are retried.
     #[error("{}", error.whole())]
     Misconfigured {
         /// Error class that is safe for logs, such as `status 401`.
         class: String,
-        /// The handler's words, and what it quotes.
+        /// The handler's text, and what it quotes.
         error: FailureText,
         /// Whether the failure is about the event or the destination.
         about: About,
     },
-    /// The destination says that it is permanently gone. The handler pauses until an operator resumes it.
+    /// The destination says that it is permanently gone. As soon as no other message is left to try, the handler pauses
+    /// until an operator resumes it.
     #[error("{}", error.whole())]
     Gone {
         /// Error class that is safe for logs, such as `status 410`.
         class: String,
-        /// The handler's words, and what it quotes.
+        /// The handler's text, and what it quotes.
         error: FailureText,
     },
 }
 
-/// Whether a failure is about the event or the destination. A kind that cannot tell uses [`About::Destination`].
+/// Whether a failure is about the event or the destination. A kind that cannot distinguish them uses
+/// [`About::Destination`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum About {
     /// About the event: the destination answered, and may accept another event. Dispatch tries another message at once.
@@ -266,8 +270,8 @@ pub enum About {
     Destination,
     /// Like [`About::Destination`], but no answer came: the destination may have accepted the events.
     Unanswered,
-    /// About the event: the destination says that it already has it. If an earlier attempt got no answer and the
-    /// destination says so twice, the event counts as delivered.
+    /// About the event: the destination says that it already has the event. If one attempt got no answer, and two
+    /// attempts get this answer, the event counts as delivered.
     Repetition,
 }
 
@@ -292,14 +296,14 @@ impl Failure {
         Self::Misconfigured { class: class.into(), error: error.into(), about: About::Destination }
     }
 
-    /// Adds what the destination or the event says. A page shows it only when it shows personal data.
+    /// Adds a quotation of the destination or the event. A page shows the quotation only while it shows personal data.
     #[must_use]
     pub(crate) fn saying(mut self, said: impl fmt::Display) -> Self {
         self.text().quote(said);
         self
     }
 
-    /// Puts a place, such as the server's address, before the text.
+    /// Prepends a location, such as the server's address, to the text.
     #[must_use]
     pub fn at(mut self, place: impl fmt::Display) -> Self {
         let text = self.text();
@@ -307,14 +311,14 @@ impl Failure {
         self
     }
 
-    /// Appends advice for a person to the text.
+    /// Appends advice for the operator to the text.
     #[must_use]
     pub(crate) fn advised(mut self, advice: &str) -> Self {
         self.text().advise(advice);
         self
     }
 
-    /// How dispatch sees the failure, and its class, for tests.
+    /// The name of the variant, and the class, for tests.
     #[cfg(test)]
     #[allow(dead_code, reason = "a build may have no kind that uses it")]
     fn outcome(&self) -> (&'static str, &str) {
@@ -335,7 +339,7 @@ impl Failure {
     }
 }
 
-/// A delivery whose task panicked or was cancelled.
+/// Converts the error of a task that panicked or was cancelled: the delivery is retried.
 impl From<JoinError> for Failure {
     fn from(ended: JoinError) -> Self {
         Self::retry("interrupted", panics::why_ended(&ended))
@@ -352,7 +356,7 @@ pub struct OpenError {
     pub in_use: bool,
 }
 
-/// An error about a resource that no other process uses.
+/// Makes an error that is not about a resource in use.
 impl From<String> for OpenError {
     fn from(what: String) -> Self {
         Self { what, in_use: false }
@@ -367,7 +371,7 @@ impl From<JoinError> for OpenError {
 
 #[cfg(test)]
 impl Delivery {
-    /// The first delivery of an event, for unit tests. Its source is `bik`.
+    /// The first attempt to deliver an event, for unit tests. The event's source is `bik`.
     pub(crate) fn sample(seq: u64, raw: &str) -> Self {
         let time = crate::clock::Timestamp::default();
         let element = Arc::new(crate::event::Element::read(raw.as_bytes()).unwrap());

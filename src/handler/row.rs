@@ -1,8 +1,9 @@
 //! An event as a table row: the columns of the kinds that write tables.
 //!
-//! `raw` is the original, and `event` is the same as JSON. Every other column is extracted from it for joins and
-//! filters, and is NULL if the event does not have the value. If an event has several infos, the columns have the
-//! values of the first.
+//! `raw` has the original bytes, and `event` the same element as JSON. `key`, `seq`, `received_at`, `source`, `attempt`
+//! and `replay` describe the delivery. The other columns are extracted from the event for joins and filters, and are
+//! NULL if the event does not have the value. If an event has several infos, the columns have the values of the first;
+//! `status`, `channel`, `owner` and `category` have the values of the first info that has them.
 
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -13,7 +14,7 @@ use crate::{
     event::{Channel, Owner, Status},
 };
 
-/// The version of [`COLUMNS`]. Older tables get the missing columns.
+/// The version of [`COLUMNS`]. With `create`, a table that an older version created gets the missing columns.
 pub(super) const VERSION: u32 = 1;
 
 /// The table name if none is configured.
@@ -60,7 +61,7 @@ pub const COLUMNS: [Column; 21] = [
     column("raw", "bytea", "BLOB", true),
 ];
 
-/// The columns for CREATE TABLE; `type_of` selects the database.
+/// The column definitions of CREATE TABLE; `type_of` returns a column's type in the database.
 pub(super) fn definitions(type_of: fn(&Column) -> &'static str) -> String {
     let definition = |column: &Column| {
         let primary = if column.name == COLUMNS[0].name { " PRIMARY KEY" } else { "" };
@@ -70,7 +71,7 @@ pub(super) fn definitions(type_of: fn(&Column) -> &'static str) -> String {
     COLUMNS.each_ref().map(definition).join(", ")
 }
 
-/// The columns that a table lacks, for ALTER TABLE.
+/// The columns that a table lacks, for ALTER TABLE: each with its name and type, without NOT NULL.
 pub(super) fn lacking(type_of: fn(&Column) -> &'static str, has: impl Fn(&str) -> bool) -> Vec<String> {
     let lacking = COLUMNS.iter().filter(|column| !has(column.name));
     lacking.map(|column| format!("{} {}", column.name, type_of(column))).collect()
@@ -81,7 +82,7 @@ pub(super) fn lacking(type_of: fn(&Column) -> &'static str, has: impl Fn(&str) -
 pub struct Row {
     /// [`Delivery::key`] as 32 hexadecimal digits.
     pub key: String,
-    /// The event's position in the journal.
+    /// The event's number in the journal.
     pub seq: i64,
     /// When the event was received.
     pub received_at: Timestamp,
@@ -95,11 +96,11 @@ pub struct Row {
     pub store_id: Option<String>,
     /// The message's id (`messageId`).
     pub message_id: Option<String>,
-    /// The `status` in its canonical form.
+    /// The `status`, in canonical form if it is a known one.
     pub status: Option<String>,
     /// `channelId`, or the `channel` of a subscribed event.
     pub channel: Option<String>,
-    /// `owner`: who sent the message.
+    /// Who sent the message (`owner`), in canonical form if it is a known one.
     pub owner: Option<String>,
     /// The category of the owner (BIK §2).
     pub category: Option<String>,
@@ -109,7 +110,7 @@ pub struct Row {
     pub customer_name: Option<String>,
     /// `assetValue`, or the first of `assets`: a phone number on WhatsApp, any other address on other channels.
     pub phone: Option<String>,
-    /// BIK's own time. It is the same for all statuses of a message, so it gives no order (BIK §4).
+    /// BIK's time (`createdAt`). It is the same for all statuses of a message, so it gives no order (BIK §4).
     pub created_at: Option<Timestamp>,
     /// Why the message failed (`failureReason`).
     pub failure_reason: Option<String>,
@@ -117,10 +118,10 @@ pub struct Row {
     pub attempt: i64,
     /// Whether the event was delivered by a replay.
     pub replay: bool,
-    /// The element as rendered (T7).
+    /// The element as one line of JSON (BIK T7, "rendered").
     #[serde(serialize_with = "as_json")]
     pub event: String,
-    /// The element's bytes exactly as received (T7).
+    /// The element's bytes exactly as received (BIK T7, "stored").
     #[serde(serialize_with = "as_text")]
     pub raw: Vec<u8>,
 }
@@ -173,7 +174,8 @@ fn as_text<S: Serializer>(raw: &[u8], serializer: S) -> Result<S::Ok, S::Error> 
     String::from_utf8_lossy(raw).serialize(serializer)
 }
 
-/// Splits the value of the key `table`, `schema.table` or `table`, into parts that are safe to quote.
+/// Splits the value of the key `table` at its dots into at most `parts_max` parts: the table's name, optionally after a
+/// schema. The parts are safe to quote.
 ///
 /// # Errors
 /// Returns what is wrong with the name, and what to write.

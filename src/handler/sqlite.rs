@@ -1,8 +1,7 @@
-//! `kind = "sqlite"`: writes each event as a row to a table in an SQLite file of the user, with one transaction per
-//! batch.
+//! `kind = "sqlite"`: writes each event as a row to a table of an SQLite file, with one transaction per batch.
 //!
 //! The key is the primary key, so a redelivery changes nothing. The file is in WAL mode and synced at each commit. If
-//! the file was moved away or replaced, it is reopened at its path, so that no row goes to a file that nobody reads.
+//! the file was moved away or replaced, the path is opened again, so that no row goes to a file that nobody reads.
 
 use std::{fs, os::unix::fs::OpenOptionsExt, path::PathBuf, sync::Arc, time::Duration};
 
@@ -21,7 +20,7 @@ use crate::{
     settings::{Wrong, yes},
 };
 
-/// How long to wait for another writer of the file.
+/// How long a statement waits for another writer of the file.
 const BUSY: Duration = Duration::from_secs(5);
 
 /// A handler that writes rows to an SQLite file.
@@ -39,7 +38,7 @@ pub(super) struct Settings {
     /// The name of the table in the file.
     #[serde(default = "default_table")]
     pub table: String,
-    /// Whether to create a missing table, and to add the columns of later versions to an existing one.
+    /// Whether to create a missing table, and to add missing columns to a table that an older version created.
     #[serde(default = "yes")]
     pub create: bool,
 }
@@ -111,7 +110,7 @@ impl Kind for Sqlite {
     }
 }
 
-/// The file and the table in it.
+/// Opens the file, creates or extends the table, and inserts rows.
 impl Settings {
     fn deliver(&self, slot: &mut Option<Open>, rows: &[Row]) -> Result<(), Error> {
         // After an error the slot stays empty, and the next delivery reopens the file.
@@ -263,8 +262,9 @@ impl Settings {
 /// A column of the existing table.
 struct Found {
     name: String,
-    /// The column must be given: NOT NULL without a default.
+    /// Each row must have a value for the column: it is NOT NULL and has no default.
     required: bool,
+    /// The column is the first one of the primary key.
     primary: bool,
 }
 
@@ -272,7 +272,7 @@ fn lacking(found: &[Found]) -> Vec<String> {
     row::lacking(|column| column.sqlite, |name| found.iter().any(|it| it.name.eq_ignore_ascii_case(name)))
 }
 
-/// Why the file could not be opened or written.
+/// Why the file could not be opened or written, or why its table does not fit.
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error("{}: {_1}: the user that runs bikhook must be able to write there", _0.display())]
@@ -283,15 +283,15 @@ enum Error {
     Unfit(String),
 }
 
-/// The way to resolve an error.
+/// How to resolve an error.
 enum Remedy {
-    /// Time: the error is temporary.
+    /// Try again: the error is temporary, also while the handler is being opened.
     Wait,
-    /// Another attempt, and a person if the handler cannot be opened.
+    /// Try again. While the handler is being opened, the error counts as misconfigured.
     Retry,
-    /// Other events: the file never accepts this one.
+    /// Reject the event: the table never accepts it. Other events may succeed.
     Refuse,
-    /// A person.
+    /// Change the settings or the table: a retry does not help.
     Fix,
 }
 
@@ -312,14 +312,15 @@ impl Error {
                 Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => (Remedy::Fix, "not a database"),
                 Some(ErrorCode::ConstraintViolation) => (Remedy::Refuse, "constraint"),
                 Some(ErrorCode::TooBig) => (Remedy::Refuse, "too big"),
-                // A quota is exceeded.
+                // SQLite reports an exceeded quota, and a full disk when the -shm file cannot grow, as an I/O error.
                 _ if disk::is_full_sqlite(error, path) => (Remedy::Wait, "disk full"),
                 _ => (Remedy::Retry, "sqlite"),
             },
         }
     }
 
-    /// The error text. SQLite's message may quote an event, for example if a trigger of the table raised it.
+    /// The error text. SQLite's message is its quoted part, because it may quote an event, for example if a trigger of
+    /// the table raised it.
     fn text(&self) -> FailureText {
         match self {
             Self::Sqlite(path, error) => FailureText::from(path.display()).saying(error),

@@ -1,4 +1,4 @@
-//! The table of kinds. Only here is the type of a kind erased.
+//! The table of kinds, and [`Handler`], which erases the type of a kind.
 
 use std::{future::Future, path::PathBuf, pin::Pin, sync::Arc};
 
@@ -6,7 +6,7 @@ use super::{Delivery, Failure, Kind, OpenError};
 
 pub(super) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// A handler of any kind, with its type erased.
+/// A handler of any kind.
 pub trait Handler: Send + Sync + 'static {
     /// See [`Kind::deliver`] for the contract.
     fn deliver<'a>(&'a self, events: &'a [Delivery]) -> BoxFuture<'a, Result<(), Failure>>;
@@ -16,7 +16,7 @@ pub trait Handler: Send + Sync + 'static {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// Returns whether the handler can deliver now.
+    /// Returns whether the handler is open and its destination has answered.
     fn readiness(&self) -> Readiness {
         Readiness::Ready
     }
@@ -46,13 +46,13 @@ impl<K: Kind> Handler for K {
     }
 }
 
-/// Opens a handler from settings that were read. May be called repeatedly.
+/// Opens a handler from settings that were read; takes the handler's name. May be called repeatedly.
 pub type Opener = Arc<dyn Fn(String) -> Opening + Send + Sync>;
 pub(super) type Opening = BoxFuture<'static, Result<Box<dyn Handler>, OpenError>>;
 
 /// A handler whose settings were read, ready to be opened.
 pub struct Configured {
-    /// Opens the handler; takes its name.
+    /// Opens the handler.
     pub opener: Opener,
     /// See [`Kind::files`] for the meaning.
     pub files: Vec<(&'static str, PathBuf)>,
@@ -60,7 +60,8 @@ pub struct Configured {
     pub destination: String,
 }
 
-/// A row of the table of kinds. A field without a line of its own is the constant or function of [`Kind`] with its name.
+/// A row of the table of kinds. A field without a doc comment is the constant or function of [`Kind`] with the same
+/// name.
 pub struct KindRow {
     pub name: &'static str,
     pub about: &'static str,
@@ -97,7 +98,7 @@ pub const KINDS: &[KindRow] = &[
     row::<super::kafka::Kafka>(),
 ];
 
-/// The kinds that this binary was built without. Each has a cargo feature of its name.
+/// The kinds that this binary was built without. Each kind has a cargo feature with the same name.
 pub const ABSENT: &[&str] = &[
     #[cfg(not(feature = "postgres"))]
     "postgres",

@@ -1,8 +1,8 @@
-//! Templates for names that depend on the event: the subject, stream or routing key of kinds that have one.
+//! Templates for names that depend on the event: the subject, stream, topic or routing key of a broker.
 //!
-//! A template such as `"bik.{source}.{event}"` has placeholders. Their values come from whoever posts, so they may hold
-//! any character. Each kind defines which characters of a value are safe for it; all others become `_`. The literal
-//! text of a template is not changed.
+//! A template such as `"bik.{source}.{event}"` has placeholders. Their values may contain any character, because most
+//! of them come from the event. Each kind defines which characters of a value are safe; all others become `_`. The
+//! literal text of a template is not changed.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use crate::{event::Event, names::names};
 
 /// A value is truncated to this many characters. BIK's names are shorter, and destinations limit the whole name.
 const VALUE_CHARS: usize = 100;
-/// Used for a value that an event does not have.
+/// Used for the status of an event without one.
 const NO_VALUE: &str = "none";
 
 /// A validated template.
@@ -111,7 +111,7 @@ impl Template {
         Self { parts: vec![Part::Text(text.to_owned())] }
     }
 
-    /// `bik.{source}.{event}`, the default where names have words between dots.
+    /// The template `bik.{source}.{event}`, the default of kinds whose names are divided by dots.
     pub fn by_source_and_event() -> Self {
         let dot = |text: &str| Part::Text(text.to_owned());
         let (source, event) = (Part::Value(Placeholder::Source), Part::Value(Placeholder::Event));

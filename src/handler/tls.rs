@@ -1,11 +1,10 @@
-//! Recognizes TLS problems among connection errors.
+//! Recognizes connection errors that are problems of TLS.
 
 use std::{error::Error, io, sync::Arc};
 
 use rustls::AlertDescription;
 
-/// Returns what to do if the error is a TLS problem, else `None`. A retry does not resolve a TLS problem: the settings
-/// or the server must change. A server that is down recovers by itself.
+/// Returns advice if the error is a TLS problem that a retry does not solve; `None` for any other error.
 pub(super) fn advice(error: &(dyn Error + 'static)) -> Option<&'static str> {
     let mut next = Some(error);
     while let Some(error) = next {
