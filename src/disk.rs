@@ -19,8 +19,9 @@ pub fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
-/// [`is_full`] for a statement on an SQLite file. SQLite reports "full" only for ENOSPC. For EDQUOT, and if the index
-/// of the log cannot grow, it reports a general I/O error, so a probe beside the file decides.
+/// [`is_full`] for a statement on an SQLite file. SQLite reports "full" only for ENOSPC. For EDQUOT, and if the WAL
+/// index (the -shm file) cannot grow, SQLite reports an I/O error that may have other causes, so a probe beside the
+/// file decides.
 pub fn is_full_sqlite(error: &rusqlite::Error, file: &Path) -> bool {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => true,
@@ -41,8 +42,8 @@ pub fn may_be_full_sqlite(error: &rusqlite::Error) -> bool {
         )
 }
 
-/// True if a statement could not read a page of an SQLite file, or the page has invalid content. SQLite reports EIO of
-/// a read as corruption.
+/// True if a statement could not read a page of an SQLite file, or the page has invalid content. SQLite reports a read
+/// that failed with EIO as `SQLITE_IOERR_CORRUPTFS`.
 pub fn is_unreadable_sqlite(error: &rusqlite::Error) -> bool {
     let rusqlite::Error::SqliteFailure(error, _) = error else { return false };
     error.code == ErrorCode::DatabaseCorrupt
@@ -52,7 +53,8 @@ pub fn is_unreadable_sqlite(error: &rusqlite::Error) -> bool {
         )
 }
 
-/// Writes 8 MiB to a temporary file beside `file`. The temporary file is deleted in any case.
+/// Writes 8 MiB to a temporary file beside `file`, and syncs it. The temporary file is deleted before anything is
+/// written.
 ///
 /// # Errors
 /// Returns file system errors; [`is_full`] is true for them if there is no space.
@@ -60,7 +62,8 @@ pub fn probe(file: &Path) -> io::Result<()> {
     let path = folder::with_suffix(file, "-probe");
     folder::if_exists(fs::remove_file(&path))?;
     let mut probe = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-    // Deleted while open: nobody else can find it, and its space is freed even if this process dies.
+    // The file is deleted while it is open: no other process can open it, and its space is freed even if this process
+    // dies.
     fs::remove_file(&path)?;
     let zeros = vec![0; 64 << 10];
     for _ in 0..PROBE_BYTES / zeros.len() {

@@ -1,4 +1,4 @@
-//! Folders: the folder of a file, files beside it, and creation of folders that survives a power cut.
+//! Folders: the folder of a file, the names of files beside it, and folders whose creation survives a power cut.
 
 use std::{
     fs::{DirBuilder, File},
@@ -16,7 +16,7 @@ pub fn of(path: &Path) -> &Path {
     }
 }
 
-/// Appends to the file name: `journal.db` and `-wal` give `journal.db-wal`.
+/// Appends a suffix to the file name: `journal.db` and `-wal` give `journal.db-wal`.
 pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
@@ -39,7 +39,7 @@ pub fn make(folder: &Path, mode: u32) -> io::Result<()> {
     }
 }
 
-/// True for errors that last until a person changes something, such as the path or a permission: a retry cannot help.
+/// True for errors for which a retry does not help until something is changed, such as the path or a permission.
 pub fn is_lasting(error: &io::Error) -> bool {
     use io::ErrorKind::{
         AlreadyExists, InvalidFilename, InvalidInput, IsADirectory, NotADirectory, NotFound,

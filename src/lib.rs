@@ -35,9 +35,12 @@
 //! # Invariants
 //!
 //! - A 200 is sent only after its events are on disk.
-//! - Nothing that an authenticated sender posts is discarded: data that cannot be decoded goes to quarantine.
-//! - Within the window for duplicates, an event is stored once. A `seq` never repeats and never falls.
-//! - A stored event is delivered at least once to every handler that wants it, in order per message.
+//! - Nothing that an authenticated sender posts is dropped silently: it is stored, kept in quarantine with its bytes,
+//!   or refused with a status that says so.
+//! - Within the window for duplicates, an event is stored once. A `seq` never repeats and never falls, except after a
+//!   backup was restored.
+//! - A stored event is delivered at least once to every handler whose filter it matches, in order per message, unless
+//!   it becomes a dead letter or an operator skips it.
 //! - `http` uses neither `dispatch` nor `handler`, so an answer cannot wait for a destination. `handler` does not use
 //!   `journal`, so a destination cannot acknowledge its own events.
 //!

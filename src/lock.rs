@@ -1,4 +1,4 @@
-//! A file lock that only one value of one process can hold. The lock is a separate file beside the guarded file,
+//! A file lock that only one [`Lock`] of one process can hold. The lock is a separate file beside the guarded file,
 //! because the guarded file may change its name and inode, and because SQLite has locks of its own on its files.
 
 use std::{
@@ -31,8 +31,8 @@ pub struct Lock {
 /// Why a lock could not be taken.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Another process, or another value of this one, holds it. The text is for operators and names the lock file and
-    /// the holder.
+    /// Another process, or another [`Lock`] of this one, holds the lock. The text is for operators: it names the lock
+    /// file and, if known, the holder.
     #[error("lock file {}{by}", lock.display())]
     Held {
         /// Path of the lock file.
@@ -48,8 +48,9 @@ impl Lock {
     /// Takes the lock of `guarded`, whose folder must exist.
     ///
     /// # Errors
-    /// Returns [`LockError::Held`] if another process or another value of this process holds the lock, and
-    /// [`LockError::Io`] for file system errors or if the lock file is a symbolic link, which is not followed.
+    /// Returns [`LockError::Held`] if another process or another [`Lock`] of this process holds the lock. Returns
+    /// [`LockError::Io`] for file system errors, and if the lock file is a symbolic link, because links are not
+    /// followed.
     pub fn take(guarded: &Path) -> Result<Self, LockError> {
         let path = lock_of(guarded);
         let mut private = OpenOptions::new();
@@ -74,8 +75,8 @@ impl Lock {
         Ok(Self { path, file })
     }
 
-    /// Takes the lock of a database. Creates its file (0600) and its folder (0700) if they are missing: it holds personal
-    /// data, so only its owner may read it. SQLite gives its other files the same mode.
+    /// Takes the lock of a database. Creates its file (0600) and its folder (0700) if they are missing. The database
+    /// contains personal data, so only the owner may read it. SQLite gives the -wal and -shm files the same mode.
     ///
     /// # Errors
     /// As [`Lock::take`].
@@ -86,8 +87,8 @@ impl Lock {
         Ok((lock, file))
     }
 
-    /// True if the lock file is still the one that other processes would find. It is not after the folder was
-    /// replaced.
+    /// True if the lock file is still the one at its path, where other processes look for it. False after the lock file
+    /// or its folder was replaced.
     pub fn is_in_place(&self) -> bool {
         match (FileId::at(&self.path), self.file.metadata()) {
             (Ok((there, _)), Ok(ours)) => there == FileId::from(&ours),

@@ -3,7 +3,7 @@
 //! Exit codes:
 //! - 0: success
 //! - 1: failed, but a later try may succeed
-//! - 2: fails until a person corrects the configuration, the command line, or a file that they name
+//! - 2: fails until the configuration, the command line, or a file that they name is corrected
 
 use std::process::ExitCode;
 

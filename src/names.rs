@@ -1,6 +1,6 @@
-//! Closed sets of words.
+//! Enums whose variants have names in storage and in output.
 
-/// Declares an enum from the table of its variants and their names in storage and in output.
+/// Declares such an enum from the list of its variants and their names.
 macro_rules! names {
     ($(#[$doc:meta])* $vis:vis enum $set:ident { $($(#[$variant_doc:meta])* $variant:ident = $name:literal,)* }) => {
         $(#[$doc])*

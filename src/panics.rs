@@ -1,4 +1,4 @@
-//! Reports panics by location only, because the text of a panic may quote an event, a secret or a whole payload.
+//! Reports panics without their text, because the text of a panic may quote an event, a secret or a whole payload.
 
 use std::{
     backtrace::{Backtrace, BacktraceStatus},
@@ -7,7 +7,8 @@ use std::{
 
 use tokio::task::JoinError;
 
-/// Installs a panic hook that logs the location of every panic, without its text.
+/// Installs a panic hook that logs the location, the thread and, if `RUST_BACKTRACE` is set, the backtrace of every
+/// panic.
 pub fn log_places() {
     panic::set_hook(Box::new(|panic| {
         let at = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -18,7 +19,7 @@ pub fn log_places() {
     }));
 }
 
-/// Why a task ended early. The text of the error itself would quote the panic.
+/// Returns why a task ended early. The `Display` of the error would quote the panic.
 pub fn why_ended(task: &JoinError) -> &'static str {
     if task.is_panic() { "panicked (the log has the location)" } else { "cancelled" }
 }

@@ -1,6 +1,6 @@
-//! Counts in texts: singular for 1, else plural.
+//! Counts in texts: singular for 1, plural for every other number.
 
-/// The word for this count.
+/// The form of a word for this count.
 pub fn plural<'a>(count: impl Into<i128>, one: &'a str, many: &'a str) -> &'a str {
     if count.into() == 1 { one } else { many }
 }

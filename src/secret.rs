@@ -1,5 +1,6 @@
 //! Secrets of the configuration: text, `{ env = "NAME" }`, `{ file = "/run/secrets/…" }`, or `{ generate = "FILE" }`,
-//! which generates a secret and stores it. Secrets are never printed.
+//! which generates a secret and stores it. No log or error shows a secret. Only `bikhook auth` prints the credentials
+//! of the sources, and the start that generates one.
 
 use std::{
     fmt,
@@ -75,7 +76,7 @@ pub struct FileError {
 }
 
 impl FileError {
-    /// True if a person has to change something, because a restart cannot help.
+    /// True if a restart does not help until the path, the file or a permission is changed.
     pub fn is_lasting(&self) -> bool {
         match &self.what {
             SecretFault::Io(error) => folder::is_lasting(error),
@@ -108,9 +109,10 @@ enum SecretFault {
     Random(getrandom::Error),
 }
 
+/// Maximum size of a file with a secret, in bytes.
 const LIMIT_BYTES: u64 = 64 * 1024;
 
-/// Reads a secret from a file, without the newline at its end; `None` if the file does not exist.
+/// Reads a secret from a file, without newlines at its end; `None` if the file does not exist.
 ///
 /// # Errors
 /// Returns a [`FileError`] if the file cannot be read, is empty, too large or not UTF-8.

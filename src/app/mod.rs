@@ -1,11 +1,11 @@
 //! Starts the parts of the application, connects them, and stops them.
 //!
 //! Start: bind the listeners, so that a caller waits instead of being refused; generate missing secrets; open the
-//! journal and enrol every handler; open intake; start the lanes. Each lane opens its handler in the background, so a
-//! destination can neither delay intake nor make the start fail.
+//! journal and enrol every handler; open intake; start the lanes, insight and the operator's side. Each lane opens its
+//! handler in the background, so a destination can neither delay intake nor make the start fail.
 //!
 //! Stop: report "not ready", then stop intake, the lanes, the journal and the operator's side, in this order. If the
-//! journal fails, the process ends, and its supervisor restarts it.
+//! journal fails or a task panics, the process ends, and its supervisor restarts it.
 
 mod enrol;
 
@@ -41,18 +41,19 @@ const INTAKE_GRACE: Duration = Duration::from_secs(5);
 const LANES_GRACE: Duration = Duration::from_secs(3);
 /// Extra time for a lane or a journal that does not answer.
 const STALLED_GRACE: Duration = Duration::from_secs(2);
-/// Open files that are not connections: the journal's and the handlers'.
+/// Number of open files that are reserved for the journal and the handlers.
 const OTHER_FILES: usize = 256;
 /// Time for an operator's request to finish after everything else has stopped.
 const OPERATOR_GRACE: Duration = Duration::from_secs(1);
-/// Maximum number of operators' connections. A further one closes the connection that is idle longest.
+/// Maximum number of operators' connections. A further one closes the connection that has been idle longest, or else
+/// one with an unfinished head.
 const OPERATOR_CONNECTIONS: usize = 128;
 const SUMMARY_EVERY: Duration = Duration::from_secs(60);
 
 /// Why the application did not start, or failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The address is in use, or this process may not bind it.
+    /// The address cannot be bound, for example because it is in use.
     #[error("cannot listen on {address} ([{section}] listen): {source}")]
     Listen {
         /// The section of the configuration, such as `http`.
@@ -72,16 +73,16 @@ pub enum Error {
     /// The journal failed while the application ran.
     #[error("the journal failed: {0}")]
     Failed(Arc<str>),
-    /// The lanes and the journal did not finish in time.
+    /// The lanes or the journal did not finish in time.
     #[error("the journal did not answer in time; {}", NOTHING_LOST)]
     Stalled,
-    /// A task of the application panicked.
+    /// A task of the application panicked or was cancelled.
     #[error("a task of the process ended: {}", panics::why_ended(.0))]
     Panicked(#[from] JoinError),
 }
 
 impl Error {
-    /// Returns true if a restart does not help because a person has to change something.
+    /// Returns true if a restart does not help until the configuration, a file or a permission is changed.
     pub fn is_lasting(&self) -> bool {
         match self {
             Self::Listen { source, .. } => source.kind() == io::ErrorKind::PermissionDenied,
@@ -123,8 +124,8 @@ pub async fn serve(
         http: public.local_addr().unwrap_or(config.http.listen),
         admin: operator.local_addr().unwrap_or(config.admin.listen),
     };
-    // A generated secret is shown only once. It is generated after the addresses are bound, so a start that fails to
-    // bind shows none.
+    // The start that stores a generated credential also shows it. Secrets are stored after the addresses are bound, so
+    // that a start that fails to bind stores and shows none.
     config.store_generated()?;
     let journal = tokio::select! {
         opened = open_journal(&config, &metrics) => opened?,
@@ -241,7 +242,8 @@ impl Running {
         None
     }
 
-    /// Waits until the journal fails or a task panics. Without that task the process would run but not do its work.
+    /// Waits until the journal fails or a task panics, because without that task the process would run but not do its
+    /// work.
     async fn failure(&mut self) -> Error {
         let mut state = self.journal.state();
         tokio::select! {
@@ -281,7 +283,7 @@ impl Running {
     }
 }
 
-/// Connections that may be open at once.
+/// Maximum numbers of open connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Connections {
     public: usize,
@@ -301,8 +303,8 @@ impl Connections {
     }
 }
 
-/// Raises the soft limit of open files as far as needed and allowed: each connection is an open file, and the usual
-/// soft limit is 1,024.
+/// Raises the soft limit of open files as far as needed and allowed, because each connection is an open file and the
+/// usual soft limit is 1,024. Returns the numbers of connections that fit.
 fn raise_open_files(configured: usize) -> Connections {
     let wanted = configured.saturating_add(OPERATOR_CONNECTIONS + OTHER_FILES);
     let as_u64 = |files| u64::try_from(files).unwrap_or(u64::MAX);
@@ -383,7 +385,7 @@ fn about(handler: &HandlerConfig) -> admin::HandlerDescription {
     }
 }
 
-/// Resolves when one of the tasks has panicked.
+/// Resolves when one of the tasks has panicked; never if all end without a panic.
 async fn panicked(tasks: &mut JoinSet<()>) -> JoinError {
     match join_all(tasks).await {
         Err(error) => error,
@@ -399,7 +401,7 @@ async fn join_all(tasks: &mut JoinSet<()>) -> Result<(), JoinError> {
     Ok(())
 }
 
-/// Waits for a stop; returns the time at which requests in flight are cut.
+/// Waits for a stop; returns the time at which requests in flight are aborted.
 async fn cut_at(mut shutdown: watch::Receiver<Option<Instant>>) -> Instant {
     let at = shutdown.wait_for(Option::is_some).await;
     at.ok().and_then(|at| *at).unwrap_or_else(Instant::now)

@@ -28,7 +28,8 @@ fn same_port(a: SocketAddr, b: SocketAddr) -> bool {
     a.port() != 0 && a.port() == b.port() && overlap
 }
 
-/// Returns the sources if all are valid. The errors are in `reading`.
+/// Checks the names and the settings of the sources. Returns the sources, or `None` if intake cannot be built from
+/// them. The errors are in `reading`.
 pub(super) fn sources(
     reading: &mut Reading,
     sources: &BTreeMap<String, SourceSettings>,
@@ -54,7 +55,7 @@ pub(super) fn sources(
     checked.map_err(|wrong| reading.refuse(&["sources"], wrong)).ok()
 }
 
-/// Warns about settings that may not be intended.
+/// Warns about settings of a source that may not be intended, and reports invalid names of its credentials.
 fn check_source(reading: &mut Reading, name: &str, source: &SourceSettings) {
     if source.auth == AuthMode::None {
         let message = "anyone who can reach this source can post to it";

@@ -1,5 +1,5 @@
 //! Warnings about weak protection of secrets: secrets that are short or copied from an example, files that every user
-//! of the machine can read, and a password sent over plain HTTP.
+//! of the machine can read, and an Authorization header sent over plain HTTP.
 
 use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt, path::Path};
 
@@ -11,7 +11,7 @@ use crate::{
     settings::{Node, Place, Problem, Table, Value, Wrong},
 };
 
-/// The minimum length of a secret that clients send to bikhook, in characters. A shorter one can be guessed by trying.
+/// The minimum length of a secret that clients send to bikhook, in characters. A shorter one can be guessed.
 const DOOR_CHARS_MIN: usize = 12;
 
 const GENERATE_ONE: &str = "generate one: `openssl rand -base64 24`";
@@ -120,7 +120,8 @@ fn any_node(node: &Node, test: &impl Fn(&Node) -> bool) -> bool {
     }
 }
 
-/// Returns whether every user can read the file: the file is readable and all folders above it are accessible to all.
+/// Returns whether every user can read the file: the file is readable by all, and all folders above it are accessible
+/// to all. Always `false` in the folders of [`MOUNTED`].
 fn is_readable_by_all(file: &Path) -> bool {
     let Ok(real) = fs::canonicalize(file) else { return false };
     if MOUNTED.iter().any(|mounted| file.starts_with(mounted) || real.starts_with(mounted)) {
@@ -130,7 +131,8 @@ fn is_readable_by_all(file: &Path) -> bool {
     has(&real, ANYBODY_READS) && folder::of(&real).ancestors().all(|folder| has(folder, ANYBODY_ENTERS))
 }
 
-/// Warns about a handler that sends an Authorization header over plain HTTP to another machine.
+/// Warns about a handler that sends an Authorization header over plain HTTP to an address that is not a loopback
+/// address.
 pub(super) fn plain_http(reading: &mut Reading) {
     for name in reading.names(&["handlers"]) {
         let of = |key: &str| node_at(&reading.root, &["handlers", &name, key]);

@@ -1,5 +1,5 @@
-//! Checks that no file is used twice. A handler that writes into the journal, a secret or another handler's file would
-//! destroy it.
+//! Checks that the journal, insight and the handlers share no file with another part of the configuration. A handler
+//! that writes into the file of another part would destroy that file.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,8 @@ use crate::{insight, journal, settings::Wrong};
 /// The key of a handler that names the file of a secret. Several handlers may share that file.
 pub(super) const DIGEST_KEY_FILE: &str = "digest_key_file";
 
-/// Reports every file that two parts of the configuration use.
+/// Reports files of the journal, of insight and of handlers that another part of the configuration uses: one file per
+/// part.
 pub(super) fn check(
     reading: &mut Reading,
     file: Option<&Path>,
@@ -52,14 +53,15 @@ pub(super) fn check(
     }
 }
 
-/// The owners of files, by resolved path.
+/// The parts of the configuration that use files, as texts for messages, by resolved path.
 #[derive(Default)]
 struct Owners {
     of: BTreeMap<PathBuf, String>,
 }
 
 impl Owners {
-    /// Claims files that belong together, each with the key that names it. Reports at most one conflict.
+    /// Records the files of one part, each with the key that names it. Reports the first file that an earlier part
+    /// uses.
     fn claim(&mut self, reading: &mut Reading, section: &[&str], files: &[(&str, PathBuf)], owner: &str) {
         let clash = files.iter().find_map(|(key, file)| Some((key, file, self.of.get(&resolved(file))?)));
         if let Some((key, file, earlier)) = clash {
@@ -81,7 +83,8 @@ fn resolved(file: &Path) -> PathBuf {
     absolute
 }
 
-/// Folders that do not exist cannot be links, so `..` can be resolved by name.
+/// Appends a path that does not exist, and resolves each `..` by name. That is right because folders that do not exist
+/// cannot be links.
 fn joined(mut path: PathBuf, rest: &Path) -> PathBuf {
     for part in rest.components() {
         match part {

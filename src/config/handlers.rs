@@ -1,5 +1,5 @@
-//! `[handlers.NAME]`: the keys that every handler has, and the keys of its kind. Each is read by the module that owns
-//! it.
+//! `[handlers.NAME]`: the keys that every handler has, and the keys of its kind. Each key is read by the module that
+//! defines it.
 
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
 
@@ -34,9 +34,9 @@ pub struct HandlerConfig {
     pub filter: Filter,
     /// Removes or hashes the parts of an event that the destination must not see.
     pub mask: Mask,
-    /// The settings for the delivery of its lanes.
+    /// The settings for the delivery of its events.
     pub dispatch: dispatch::Settings,
-    /// Where the handler starts in the journal, if the journal does not know it yet.
+    /// Where the handler starts in the journal, if the journal does not know the handler yet.
     pub start: Option<LaneStart>,
     /// The handler gets only notices about dead letters of other handlers.
     pub dead_letters: bool,
@@ -59,7 +59,7 @@ impl<'de> Deserialize<'de> for StartAt {
     }
 }
 
-/// The keys that every handler has, besides those of its filter and of its lanes.
+/// The keys that every handler has, besides those of its filter and of `dispatch`.
 const OWN_KEYS: [&str; 4] = ["kind", "start", "dead_letters", "mask"];
 
 /// The keys that every handler has.
@@ -67,7 +67,7 @@ pub(super) fn common_keys() -> Vec<&'static str> {
     [&OWN_KEYS[..], keys_of::<FilterSettings>(), keys_of::<dispatch::Settings>()].concat()
 }
 
-/// Every handler that can be read, in the order of the file.
+/// Every handler that can be read, in the order of the file. The errors are in `reading`.
 pub(super) fn read(reading: &mut Reading) -> Vec<HandlerConfig> {
     let names = reading.names(&["handlers"]);
     names.iter().filter_map(|name| read_one(reading, name)).collect()
@@ -187,8 +187,8 @@ fn check_filter(
         .ok()
 }
 
-/// BIK may use a word that is not known here. But a word that is close to a known one is probably a typing error, and
-/// the handler would wait for it forever. So this is a warning.
+/// Warns about an unknown word that is close to a known one: it is probably a typing error, and the filter would match
+/// no event. An unknown word is not an error, because BIK may use new words.
 fn check_word(reading: &mut Reading, handler: &str, key: &str, word: &str, known: &[&str]) {
     let plain = word.replace([' ', '-'], "_");
     if known.iter().any(|known| known.eq_ignore_ascii_case(&plain)) {

@@ -14,7 +14,7 @@ pub struct LogSettings {
     pub level: String,
     /// The format of the log lines.
     pub format: LogFormat,
-    /// The base URL of OTLP over HTTP to which spans are exported. `None`: the standard environment variables decide.
+    /// The base URL to which spans are exported, by OTLP over HTTP. `None`: the standard environment variables decide.
     pub otlp: Option<String>,
 }
 
@@ -36,22 +36,22 @@ impl fmt::Debug for LogSettings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// Plain text for people.
+    /// One line of plain text per entry.
     Text,
     /// One JSON object per line.
     Json,
 }
 
 impl LogSettings {
-    /// Returns the violations in `[log]`.
+    /// Returns the errors of `[log]`.
     pub(super) fn check(&self) -> Vec<Wrong> {
         let otlp = self.otlp.as_deref().and_then(wrong_otlp);
         wrong_level(&self.level).into_iter().chain(otlp).collect()
     }
 }
 
-/// Checks each level, because a directive with a typing error would be taken for the name of a module and silence the
-/// log.
+/// Checks the directives, and first each level: a level with a typing error would be taken for the name of a module and
+/// silence the log.
 fn wrong_level(directives: &str) -> Option<Wrong> {
     const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
     let levels = directives.split(',').filter(|word| !word.contains(['=', '[', ':']));
@@ -65,7 +65,7 @@ fn wrong_level(directives: &str) -> Option<Wrong> {
     Some(Wrong::new(&["level"], error.to_string()))
 }
 
-/// Does not quote the URL, because it may contain a token.
+/// Checks the URL of `otlp`. The error does not quote the URL, because it may contain a token.
 fn wrong_otlp(url: &str) -> Option<Wrong> {
     if !cfg!(feature = "otel") {
         let help = "build bikhook with `--features otel`; the release image has it";

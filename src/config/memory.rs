@@ -22,7 +22,7 @@ const KEY: u64 = 16;
 const JOURNAL: u64 = 64 * MIB;
 /// Insight's caches and the page of events that it processes, in bytes.
 const INSIGHT: u64 = 96 * MIB;
-/// A handler, in bytes: the windows of its two lanes, and a delivery.
+/// A handler, in bytes: the claimed events of its two lanes, and 4 MiB for a delivery. Replays are not counted.
 const HANDLER: u64 = 2 * dispatch::WINDOW_BYTES as u64 + 4 * MIB;
 
 /// The most memory that each part of the process may take.
@@ -55,7 +55,7 @@ impl Memory {
         self.parts.iter().fold(0, |sum, (_, bytes)| sum.saturating_add(*bytes))
     }
 
-    /// A message if the process may use less memory than the total. `None` if there is enough.
+    /// A warning if the process may use less memory than the total; otherwise `None`.
     pub fn shortage(&self, limit: MemoryLimit) -> Option<String> {
         (self.total() > limit.bytes).then(|| {
             format!(
@@ -83,7 +83,7 @@ impl fmt::Display for Memory {
 pub struct MemoryLimit {
     /// The limit in bytes.
     pub bytes: u64,
-    /// The origin of the limit, as text for people.
+    /// The origin of the limit, as a text for messages.
     pub set_by: &'static str,
 }
 
@@ -108,8 +108,8 @@ impl MemoryLimit {
 }
 
 /// Reads the limit for a line of `/proc/self/cgroup`: `0::/PATH` (version 2) or `N:memory:/PATH` (version 1). In a
-/// container the path may be one of the host, while the process's own cgroup is mounted as the root. So the search goes
-/// up to the root.
+/// container the path may be one of the host, while the process's own cgroup is mounted as the root. So the lowest
+/// limit on the way up to the root counts.
 fn cgroup_limit(line: &str, cgroups: &Path) -> Option<u64> {
     let (_, rest) = line.split_once(':')?;
     let (controllers, path) = rest.split_once(':')?;

@@ -1,9 +1,9 @@
-//! Reads the TOML file and the environment into a [`Config`]. Only `app` and `cli` use it; each module owns its own
-//! settings.
+//! Reads the TOML file and the environment into a [`Config`]. Only `app` and `cli` use it; each module defines its own
+//! `Settings`.
 //!
 //! The file becomes a tree. Environment variables override its values, and missing values are filled in. Then each part
-//! is read into the settings of its module. Reading validates: a `Config` that exists is valid. All errors are reported
-//! at once.
+//! is read into the settings of its module. Reading includes validation, so every `Config` is valid. All errors that
+//! can be found are reported at once.
 
 mod check;
 mod exposure;
@@ -70,8 +70,8 @@ pub enum ConfigError {
 }
 
 impl Config {
-    /// Reads a file, or uses the defaults if there is none. Environment variables override the values. Writes nothing;
-    /// see [`Config::store_generated`].
+    /// Reads the file at `path`, or uses the defaults if `path` is `None`. Environment variables override the values.
+    /// Writes nothing; see [`Config::store_generated`].
     ///
     /// # Errors
     /// Returns [`ConfigError`] with every error that can be found.
@@ -106,11 +106,11 @@ impl Config {
         }
     }
 
-    /// Reads only `[admin]`, for commands that call a running receiver. The rest of the file may be invalid, and its
-    /// secrets may be unavailable.
+    /// Reads only `[admin]`, for commands that call a running receiver. The rest of the file must be TOML, but its
+    /// values may be invalid and its secrets unavailable.
     ///
     /// # Errors
-    /// Returns [`ConfigError`] if the file cannot be read, or `[admin]` is not valid.
+    /// Returns [`ConfigError`] if the file cannot be read or is not TOML, or if `[admin]` is not valid.
     pub fn load_admin(
         path: Option<&Path>,
         variables: impl IntoIterator<Item = (OsString, OsString)>,
@@ -189,7 +189,8 @@ fn fill_in_handler(root: &mut Table) {
     }
 }
 
-/// Adds a source with a generated credential, unless the variables set another one.
+/// Adds a source with a generated credential, unless the variables set another source, or a credential or `auth` of
+/// this one.
 fn fill_in_source(root: &mut Table) {
     let sources = reading::table_at(root, &["sources"]);
     let only_bik = sources.is_none_or(|sources| sources.keys().all(|name| name == DEFAULT_SOURCE));
@@ -203,7 +204,7 @@ fn fill_in_source(root: &mut Table) {
     reading::put(root, &key, &credential.to_string_lossy());
 }
 
-/// Gives all handlers of kind `log` without a digest key the same generated one. It is stored next to the credential.
+/// Sets the key `digest_key_file` of all handlers of kind `log` that lack it, to the same file next to the journal.
 fn fill_in_digest_keys(root: &mut Table) {
     let file = data_dir(root).join("log-digest-key");
     let handlers = reading::table_at(root, &["handlers"]).into_iter().flatten();
@@ -275,7 +276,7 @@ fn read_sources(reading: &mut Reading) -> BTreeMap<String, SourceSettings> {
         .collect()
 }
 
-/// The default path is next to the journal.
+/// Reads `[insight]`. The default of `path` is a file next to the journal.
 fn read_insight(
     reading: &mut Reading,
     journal: Option<&journal::sqlite::Settings>,
@@ -287,7 +288,7 @@ fn read_insight(
     Some(insight)
 }
 
-/// The only `kind` is `sqlite`, which is the default.
+/// Reads `[journal]`. The only `kind` is `sqlite`, which is the default.
 fn read_journal(reading: &mut Reading) -> Option<journal::sqlite::Settings> {
     let mut section = reading.section(&["journal"])?;
     match reading.take_key::<String>(&mut section, "kind")?.as_deref() {

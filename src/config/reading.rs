@@ -40,8 +40,8 @@ impl Reading {
         names.into_iter().map(|(_, name)| name).collect()
     }
 
-    /// The table at a path, or an empty one if there is none. `None` if the value is not a table; then that is
-    /// reported.
+    /// The table at a path, or an empty one if there is none. If the value is not a table, reports that and returns
+    /// `None`.
     pub(super) fn section(&mut self, path: &[&str]) -> Option<Section> {
         let (place, table) = match node_at(&self.root, path) {
             None => (Place::BuiltIn, Table::new()),
@@ -62,12 +62,13 @@ impl Reading {
         self.take(section.read())
     }
 
-    /// Returns the value, or reports the problems.
+    /// Returns the value, or reports the problems and returns `None`.
     pub(super) fn take<T>(&mut self, read: Result<T, Invalid>) -> Option<T> {
         read.map_err(|invalid| self.problems.extend(invalid.problems)).ok()
     }
 
-    /// Takes a key out of a section, and reads its value if there is one.
+    /// Removes a key from a section, and reads its value. Returns `Some(None)` if there is no value, and `None` after
+    /// an error, which is reported.
     pub(super) fn take_key<T: DeserializeOwned>(
         &mut self,
         section: &mut Section,
@@ -88,18 +89,18 @@ impl Reading {
         closest(&self.root, path, item).map_or(Place::BuiltIn, |node| node.place.clone())
     }
 
-    /// Reports an error. Its path is that of the whole configuration.
+    /// Reports an error, whose path begins at the top of the configuration.
     pub(super) fn wrong(&mut self, wrong: Wrong) {
         let place = self.place(&wrong.path, wrong.item);
         self.problems.push(wrong.at(place));
     }
 
-    /// Reports settings of a section that their module does not accept.
+    /// Reports errors of a section, whose paths begin at the section.
     pub(super) fn refuse(&mut self, section: &[&str], all: impl IntoIterator<Item = Wrong>) {
         all.into_iter().for_each(|wrong| self.wrong(wrong.under(section)));
     }
 
-    /// Reports a warning. Its path is that of the whole configuration.
+    /// Reports a warning, whose path begins at the top of the configuration.
     pub(super) fn warn(&mut self, wrong: Wrong) {
         let place = self.place(&wrong.path, wrong.item);
         self.warnings.push(wrong.at(place));

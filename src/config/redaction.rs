@@ -1,7 +1,8 @@
 //! Hides possible secrets: in the lines of the file that a problem shows, and in the problem's own message.
 //!
-//! A line shows keys, punctuation, and values that the schema marks as harmless. Everything else, including comments,
-//! becomes asterisks of the same width. The file may be invalid TOML, so this works on its tokens, not on its tree.
+//! A line shows punctuation, `true` and `false`, and the keys and values that the schema allows. Everything else,
+//! including comments, becomes asterisks, one for each character. The file may be invalid TOML, so this works on its
+//! tokens, not on its tree.
 
 use std::{collections::BTreeSet, ops::Range};
 
@@ -15,8 +16,8 @@ use crate::settings::{Context, Entry, Node, Place, Problem, Table, Value, parse_
 
 /// Replaces a hidden text in a message.
 const HIDDEN: &str = "***";
-/// The minimum length of a hidden text in messages, in bytes. A shorter text is not a secret, and may be a part of any
-/// word.
+/// The minimum length of a hidden text in messages, in bytes. A shorter text is hardly a secret, and may be an ordinary
+/// word of a message.
 const SECRET_BYTES: usize = 4;
 /// The same nesting limit as in the TOML parser.
 const DEPTH_MAX: u32 = 80;
@@ -228,7 +229,7 @@ impl HiddenTexts {
 struct Gathered {
     schema: Shape,
     hidden: BTreeSet<String>,
-    /// Keys and values that are shown. A password that is also such a name is not secret any more.
+    /// Keys and values that are shown. A password that equals one of them is not hidden in messages.
     shown: BTreeSet<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Shows problems with file, line, column, a caret and a hint.
+//! Formats problems with file, line, column, a caret and a hint.
 
 use std::{fmt, path::Path};
 
@@ -19,8 +19,8 @@ pub struct Report {
 }
 
 impl Report {
-    /// Problems of a text that is not valid TOML. A problem on the same line as another one, or on the
-    /// next line, is left out: it is mostly a consequence.
+    /// Problems of a text that is not valid TOML. A problem on the same line as the problem before it, or on the next
+    /// line, is left out: it is mostly a consequence.
     pub(super) fn syntax(origin: Origin, mut problems: Vec<Problem>, hidden: &HiddenTexts) -> Self {
         let line = |problem: &Problem| origin.masked.line(order(&problem.place));
         problems.sort_by_key(|problem| order(&problem.place));
@@ -36,7 +36,8 @@ impl Report {
         Self { warnings: true, ..Self::errors(origin, problems, hidden) }
     }
 
-    /// Keeps each problem once, in the order of the file; problems of variables come last. Redacts all hidden texts.
+    /// Keeps each problem once, in the order of the file; problems without a position in the file come last. Redacts
+    /// all hidden texts.
     pub(super) fn errors(origin: Origin, found: Vec<Problem>, hidden: &HiddenTexts) -> Self {
         let mut problems: Vec<Problem> = Vec::new();
         for problem in found.into_iter().map(|problem| hidden.redact(problem)) {
@@ -112,7 +113,7 @@ impl Origin {
     }
 }
 
-/// Omits the text, which belongs to the operator.
+/// Omits the text of the file.
 impl fmt::Debug for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Origin").field("name", &self.name).finish_non_exhaustive()

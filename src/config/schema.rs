@@ -1,8 +1,8 @@
 //! The keys of the configuration as a tree. It defines which environment variable sets which key, and which values and
 //! keys a message may show.
 //!
-//! A value is shown only if this tree marks it as harmless. A key that is not listed here is hidden. So a new key
-//! cannot leak a secret before somebody has marked it.
+//! A value is shown only if this tree marks its key as harmless, or if it is the name of the variable or file of a
+//! secret. The value of a key that is not listed here is hidden, so a new key cannot leak a secret.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,7 +22,7 @@ use crate::{
 const HARMLESS_HANDLER_KEYS: [&str; 8] =
     ["kind", "start", "dead_letters", "events", "owners", "statuses", "channels", "sources"];
 
-/// The kind of value at a place in the configuration.
+/// The shape of a part of the configuration: a value of some kind, a table or a list.
 pub(super) enum Shape {
     /// A value that may contain a secret or personal data.
     Value,
@@ -33,7 +33,7 @@ pub(super) enum Shape {
     Keys(BTreeMap<&'static str, Shape>),
     /// A table of tables, with names that the operator chooses.
     Named(Box<Shape>),
-    /// A list of such tables. No variable sets a part of a list.
+    /// A list whose items have this shape. No variable sets a part of a list.
     List(Box<Shape>),
 }
 
@@ -127,7 +127,7 @@ impl Shape {
         }
         let Some((form, secret)) = path.split_last() else { return false };
         let is_secret = matches!(self.at(secret), Some(Self::Secret | Self::Value) | None);
-        // A common mistake is to write the secret itself in the place of the name of its variable or file.
+        // A common mistake is to write the secret itself instead of the name of its variable or file.
         is_secret
             && match form.as_str() {
                 "env" => is_variable_name(text),
@@ -168,8 +168,8 @@ impl Shape {
         }
     }
 
-    /// Finds the key for the rest of a variable's name. Names that the configuration has come first. For a new name,
-    /// the shortest possible one is taken: `AUDIT_PROBE_MAX` is `probe_max` of `audit`.
+    /// Finds the key for the rest of a variable's name. The names in the configuration are tried first, then the
+    /// shortest new name that fits: `AUDIT_PROBE_MAX` is `probe_max` of `audit`.
     pub(super) fn find(&self, rest: &str, there: Option<&Table>) -> Option<Target> {
         match self {
             Self::Value | Self::Harmless | Self::List(_) => rest.is_empty().then(Target::default),
@@ -213,8 +213,8 @@ impl Shape {
     }
 }
 
-/// Returns whether the table is `handlers.NAME`. There, a key is not likely to be a secret, so an unknown one may be
-/// shown.
+/// Returns whether the table is `handlers.NAME`. An unknown key may be shown there, because it is unlikely to be a
+/// secret.
 fn is_handler(table: &[String]) -> bool {
     matches!(table, [section, _] if section == "handlers")
 }

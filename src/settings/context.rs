@@ -54,8 +54,8 @@ impl Context {
         secret::load(path)
     }
 
-    /// The secret in this file. If the file does not exist, a new secret, the same for every key that names the file.
-    /// It is stored when the receiver starts.
+    /// The secret in this file. If the file does not exist, a new secret, which is the same for every key that names
+    /// the file and is stored when the receiver starts.
     pub(super) fn generated(&self, path: &Path) -> Result<Secret, secret::FileError> {
         if let Some(stored) = self.kept(path)? {
             return Ok(stored);
@@ -78,7 +78,7 @@ impl Context {
         }
     }
 
-    /// Every secret that was read, with the place of its value.
+    /// Every secret that was read, with the [`Place`] of its value.
     pub(crate) fn secrets(&self) -> Vec<(String, Place)> {
         self.secrets.borrow().clone()
     }

@@ -1,4 +1,4 @@
-//! Errors in single values: serde's errors, in the words of a configuration.
+//! Errors in single values: serde's errors, reworded for a configuration.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use super::{
     problem::{meant, nearest},
 };
 
-/// An error in a value, with its place and path.
+/// An error in a value, with the place of the value and the path of its key.
 #[derive(Debug)]
 pub(super) struct Fault {
     kind: FaultKind,
@@ -44,12 +44,13 @@ impl Fault {
         }
     }
 
-    /// Returns whether a required key is missing. Then nothing after it can be read.
+    /// Returns whether a required key is missing. Then reading ends, because there is no value to remove before another
+    /// try.
     pub(super) const fn is_missing_key(&self) -> bool {
         matches!(self.kind, FaultKind::Missing(_))
     }
 
-    /// Returns whether a key is missing only because its value, or its misspelt name, was removed as another fault.
+    /// Returns whether a key is missing only because its value, or its misspelt name, was removed after another fault.
     pub(super) fn follows_from(&self, removed: &[Vec<String>]) -> bool {
         let FaultKind::Missing(key) = self.kind else { return false };
         removed.iter().any(|path| match path.split_last() {
@@ -63,7 +64,7 @@ impl Fault {
         self
     }
 
-    /// Sets the place, unless a closer one is already known.
+    /// Sets the place, unless a more exact one is already set.
     pub(super) fn at(mut self, place: &Place) -> Self {
         self.place.get_or_insert_with(|| place.clone());
         self
@@ -110,7 +111,7 @@ impl Error for Fault {
         Self::of(FaultKind::Missing(field))
     }
 
-    // Values are not quoted, because they could be secrets. Exceptions are numbers out of range.
+    // Values are not quoted, because they could be secrets. Only numbers out of range are quoted.
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
         Self::wrong(format!("must be {}, not {}", wanted(expected), kind_of(found)))
     }
@@ -125,7 +126,7 @@ impl Error for Fault {
     }
 }
 
-/// Translates serde's expected types into the words of a configuration.
+/// Describes the type that serde expects, in terms of TOML.
 fn wanted(expected: &dyn Expected) -> String {
     let text = expected.to_string();
     match text.as_str() {

@@ -1,7 +1,7 @@
-//! Building blocks for the `Settings` of every module: durations, sizes, addresses, and sections of the TOML file.
+//! The types from which every module builds its `Settings`: durations, sizes, addresses, and sections of the TOML file.
 //!
 //! A [`Section`] is read by bikhook's own deserializer, over a tree in which every node knows its origin. So an error
-//! can show the file, line, column and nearest known key. And an environment variable can set any value: its text is
+//! can show the file, line, column and nearest known key. And an environment variable can set a key: its text is
 //! converted to the type of the key.
 
 mod context;
@@ -41,7 +41,7 @@ pub fn is_name(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.chars().all(plain)
 }
 
-/// The default of a key that is on unless it is turned off.
+/// The default of a key that is `true` unless it is set.
 pub const fn yes() -> bool {
     true
 }
@@ -67,7 +67,7 @@ impl Period {
     }
 }
 
-/// The format of a configuration: `1h 30m`.
+/// Writes the period as in a configuration: `1h 30m`.
 impl fmt::Display for Period {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match jiff::SignedDuration::try_from(self.0) {
@@ -109,7 +109,7 @@ impl<'de> Deserialize<'de> for Period {
     }
 }
 
-/// In jiff, days need a calendar. Here a day has 24 hours.
+/// Parses a period. jiff needs a calendar for days; here a day has 24 hours.
 fn period(text: &str) -> Option<Period> {
     let span: jiff::Span = text.parse().ok()?;
     let duration = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok()?;

@@ -9,7 +9,7 @@ pub enum Place {
     File(Range<usize>),
     /// An environment variable, by its name.
     Variable(Arc<str>),
-    /// Neither: a default of this program.
+    /// Neither: a default of this program, or a problem that is not about one value.
     BuiltIn,
 }
 
@@ -37,8 +37,8 @@ impl Problem {
     }
 }
 
-/// All errors of a section. The error of the whole configuration shows them with file, line and caret, because it has
-/// the text of the file. `Display` prints only the messages.
+/// All errors of a section. `Display` prints only the messages. The error of the whole configuration also shows file,
+/// line and caret, because it has the text of the file.
 #[derive(Debug, thiserror::Error)]
 pub struct Invalid {
     /// The errors in the order in which they were found; never empty.
@@ -52,8 +52,8 @@ impl fmt::Display for Invalid {
     }
 }
 
-/// The known word that `word` was probably meant to be. Up to a third of its letters may differ: at least one, at most
-/// three.
+/// The known word that `word` was probably meant to be. Up to a third of its characters may differ, but at least one
+/// and at most three. Case is ignored.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
     let bound = (word.chars().count() / 3).clamp(1, 3);
@@ -73,7 +73,7 @@ pub(crate) fn meant(word: &str, known: &[&str]) -> Option<String> {
     (!known.is_empty()).then(|| format!("use one of {}", quoted(known)))
 }
 
-/// Formats names for a message.
+/// Formats names for a message: in backticks, separated by commas.
 pub(crate) fn quoted(names: &[&str]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }

@@ -1,4 +1,4 @@
-//! The deserializer over the tree: normal serde, with errors that have a place and a key.
+//! A serde deserializer over the tree. Its errors have a place and the path of a key.
 
 use serde::{
     Deserializer,
@@ -29,7 +29,8 @@ impl<'a> Reader<'a> {
         Self { node, context }
     }
 
-    /// Parses the text of an environment variable as `T`. If that fails, the text is used as it is.
+    /// Parses the text of an environment variable as `T`. If that fails, passes the text to the visitor, which then
+    /// returns an error. A value of the file is passed as it is.
     fn visit_parsed<V, T>(
         self,
         visitor: V,
@@ -136,7 +137,7 @@ impl<'de> Deserializer<'de> for Reader<'de> {
         self.visit_parsed(visitor, V::visit_f64)
     }
 
-    /// A variable contains a list in TOML syntax (`["a", "b"]`), or a single item.
+    /// The text of a variable is a list of strings in TOML syntax (`["a", "b"]`), or else a single item.
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         let Value::Variable(text) = &self.node.value else {
             return self.deserialize_any(visitor);

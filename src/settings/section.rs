@@ -8,7 +8,7 @@ use super::{
     Context, Entry, Invalid, Node, Place, Problem, Table, Value, Wrong, fault::Fault, read::Reader, tree,
 };
 
-/// A section of the configuration, with its place in the file.
+/// A section of the configuration, with its place.
 pub struct Section {
     name: String,
     node: Node,
@@ -54,8 +54,8 @@ impl Section {
     /// Reads the section into its settings.
     ///
     /// # Errors
-    /// Returns [`Invalid`] with every independent error: after each one, the wrong value is removed and the rest is
-    /// read again.
+    /// Returns [`Invalid`] with every independent error up to the first missing key: after each error, the wrong value
+    /// is removed and the rest is read again.
     pub fn read<T: DeserializeOwned>(mut self) -> Result<T, Invalid> {
         let mut problems = Vec::new();
         let mut removed = Vec::new();
@@ -78,7 +78,7 @@ impl Section {
         }
     }
 
-    /// Like [`Section::read`], and checks the settings. The paths that `check` returns are relative to the section.
+    /// Like [`Section::read`], and checks the settings. The path in the error of `check` is relative to the section.
     ///
     /// # Errors
     /// Returns the errors of [`Section::read`], or the error of `check`.

@@ -12,7 +12,7 @@ use super::{Place, Problem};
 /// The entries of a table, by key.
 pub(crate) type Table = BTreeMap<String, Entry>;
 
-/// A key of a table, and its value.
+/// The place of a key, and its value.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub key: Place,
@@ -37,7 +37,7 @@ pub(crate) enum Value {
     Time(String),
     List(Vec<Node>),
     Table(Table),
-    /// The text of an environment variable. It is converted to the type of its key.
+    /// The text of an environment variable. It is converted to the type of its key when it is read.
     Variable(String),
 }
 
@@ -74,7 +74,7 @@ impl Node {
     }
 }
 
-/// Parses TOML as far as possible, and returns every syntax error.
+/// Parses TOML as far as possible. Also returns every syntax error, and every integer that is too large.
 pub(crate) fn parse(text: &str) -> (Table, Vec<Problem>) {
     let (document, errors) = DeTable::parse_recoverable(text);
     let mut problems: Vec<Problem> = errors
@@ -85,7 +85,8 @@ pub(crate) fn parse(text: &str) -> (Table, Vec<Problem>) {
     (table, problems)
 }
 
-/// The value at a path, or the closest one above it. An `item` is looked up in the list at the path.
+/// The value at a path, or the closest value above it; `None` if not even the first key exists. With `item`, the item
+/// of the list at the path.
 pub(crate) fn closest<'a>(
     table: &'a Table,
     path: &[impl AsRef<str>],

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{Place, Problem};
 
-/// A setting that its module does not accept. The configuration adds its place in the file.
+/// A setting that its module does not accept. The configuration adds the place of the setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wrong {
     /// The path of the key; empty for the section as a whole.
@@ -30,32 +30,32 @@ impl Wrong {
         Self { help: Some(help.into()), ..self }
     }
 
-    /// Limits it to an item of the list at the path.
+    /// Limits the error to an item of the list at the path.
     #[must_use]
     pub fn item(self, item: usize) -> Self {
         Self { item: Some(item), ..self }
     }
 
-    /// Prepends the path of a section.
+    /// Prepends the path of a section to the path of the key.
     #[must_use]
     pub fn under(mut self, section: &[&str]) -> Self {
         self.path.splice(0..0, section.iter().map(|key| (*key).to_owned()));
         self
     }
 
-    /// Converts it to a problem of the configuration at this place.
+    /// Converts the error to a problem of the configuration at this place.
     pub(crate) fn at(self, place: Place) -> Problem {
         Problem { place, message: self.to_string(), help: self.help }
     }
 
-    /// An error for each of these keys whose value is 0.
+    /// An error for each key whose flag says that its value is 0.
     pub fn zeros(keys: &[(&str, bool)]) -> Vec<Self> {
         let zeros = keys.iter().filter(|(_, is_zero)| *is_zero);
         zeros.map(|(key, _)| Self::new(&[key], "must be more than 0")).collect()
     }
 }
 
-/// Path and message, without the help.
+/// Writes the path and the message, without the help.
 impl fmt::Display for Wrong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.path.join("."))?;

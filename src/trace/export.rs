@@ -1,8 +1,8 @@
-//! Exports spans over HTTP as protobuf, in batches, from a thread of its own. At most [`SPANS_MAX`] spans wait at
-//! once; further ones are dropped and counted.
+//! Exports spans over HTTP as protobuf, in batches, from a separate thread. At most [`SPANS_MAX`] spans wait or are
+//! being exported; further ones are dropped and counted.
 //!
 //! The library's own queue drops spans without counting them, so it must never be full. Therefore [`BoundedProcessor`]
-//! counts each span in when it is queued, and [`CountedExporter`] counts it out after the export.
+//! adds each span to a count when the span is queued, and [`CountedExporter`] subtracts it after the export.
 
 use std::{
     fmt::Display,
@@ -55,13 +55,13 @@ impl ExporterError {
     }
 }
 
-/// A running export. Dropping it exports the remaining spans, within one second.
+/// A running export. Dropping it exports the remaining spans, and waits for that at most one second.
 pub struct Exporter(SdkTracerProvider);
 
 impl Exporter {
-    /// Starts the export to a base URL such as `http://127.0.0.1:4318`, or without one to the URL of the standard
-    /// variables. Returns `None` if no URL is set or `OTEL_SDK_DISABLED` is `true`. Must not be called on a thread of
-    /// an async runtime.
+    /// Starts the export to `base`, a URL such as `http://127.0.0.1:4318`. If `base` is `None`, exports to the URL of
+    /// the standard variables. Returns `None` if no URL is set or `OTEL_SDK_DISABLED` is `true`. Must not be called on
+    /// a thread of an async runtime, because the HTTP client is a blocking one.
     ///
     /// # Errors
     /// Returns an [`ExporterError`] if the HTTP client or the exporter cannot be created.
@@ -139,7 +139,7 @@ fn without_url(error: &str) -> &str {
     error.split(" for url (").next().unwrap_or_default()
 }
 
-/// Passes spans on while fewer than [`SPANS_MAX`] wait; drops and counts the others.
+/// Queues a span if fewer than [`SPANS_MAX`] spans wait or are being exported; otherwise drops and counts it.
 #[derive(Debug)]
 struct BoundedProcessor {
     inner: BatchSpanProcessor,
@@ -177,7 +177,8 @@ impl SpanProcessor for BoundedProcessor {
     }
 }
 
-/// Exports batches, counts their spans out, and counts failed ones as dropped.
+/// Exports batches. Then subtracts their spans from the count of waiting ones; if the export failed, also counts them
+/// as dropped.
 #[derive(Debug)]
 struct CountedExporter {
     inner: Otlp,

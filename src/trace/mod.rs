@@ -1,8 +1,10 @@
-//! OpenTelemetry spans for each request and each delivery. They are exported only with the feature `otel`.
+//! OpenTelemetry spans of requests and deliveries. They are exported if the binary has the feature `otel` and a URL is
+//! set.
 //!
 //! All spans are created here, with `tracing`, under [`TARGET`]. Only the exporter listens to that target; without an
-//! exporter, a span costs one read of an atomic. Spans contain names of the configuration, numbers, and classes of
-//! failures, but nothing of the payloads. A request ends long before its events are delivered: `seq` links the two.
+//! exporter, a span costs one read of an atomic. Spans contain names from the configuration, ids of requests, numbers,
+//! outcomes and classes of failures, but nothing of the payloads. A request ends long before its events are delivered:
+//! `seq` links the two.
 
 #[cfg(feature = "otel")]
 mod export;
@@ -15,11 +17,11 @@ use tracing::{Span, field::Empty, info_span};
 /// The target of every span. The log excludes it.
 pub const TARGET: &str = "bikhook::spans";
 
-/// Environment variables that enable the export, as `[log] otlp` does (OpenTelemetry Protocol Exporter,
+/// Environment variables that enable the export if `[log] otlp` is not set (OpenTelemetry Protocol Exporter,
 /// "Configuration Options").
 pub const VARIABLES: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 
-/// The span of a request on the public side, from its head to its answer. `source` is empty if none matched.
+/// The span of a request on the public side, from its head to its answer. `source` is empty if no source matched.
 pub fn request(id: &dyn std::fmt::Display, source: &str, method: &str) -> Span {
     // The peer can send any word as method, so unknown ones are replaced (OpenTelemetry, "Semantic conventions for
     // HTTP spans").
@@ -109,7 +111,7 @@ pub fn delivered(span: &Span, outcome: &str, class: Option<&str>) {
     }
 }
 
-/// The `traceparent` of the current span (W3C Trace Context, section 3.2); `None` if spans are not exported.
+/// The `traceparent` of the current span (W3C Trace Context, section 3.2); `None` if there is no exported span.
 #[cfg(feature = "otel")]
 pub fn traceparent() -> Option<String> {
     use opentelemetry::trace::TraceContextExt as _;
