@@ -35,8 +35,8 @@
 //! # Invariants
 //!
 //! - A 200 is sent only after its events are on disk.
-//! - Nothing that an authenticated sender posts is dropped silently: it is stored, kept in quarantine with its bytes,
-//!   or refused with a status that says so.
+//! - Nothing that an authenticated sender posts is dropped silently: it is stored, recognized as a duplicate, kept in
+//!   quarantine with its bytes, or refused with a status that says so.
 //! - Within the window for duplicates, an event is stored once. A `seq` never repeats and never falls, except after a
 //!   backup was restored.
 //! - A stored event is delivered at least once to every handler whose filter it matches, in order per message, unless

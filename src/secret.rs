@@ -1,6 +1,6 @@
 //! Secrets of the configuration: text, `{ env = "NAME" }`, `{ file = "/run/secrets/…" }`, or `{ generate = "FILE" }`,
-//! which generates a secret and stores it. No log or error shows a secret. Only `bikhook auth` prints the credentials
-//! of the sources, and the start that generates one.
+//! which generates a secret and stores it. No log or error shows a secret. The credentials of sources are printed by
+//! `bikhook auth`, and by the start that generates them.
 
 use std::{
     fmt,

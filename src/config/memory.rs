@@ -25,7 +25,7 @@ const INSIGHT: u64 = 96 * MIB;
 /// A handler, in bytes: the claimed events of its two lanes, and 4 MiB for a delivery. Replays are not counted.
 const HANDLER: u64 = 2 * dispatch::WINDOW_BYTES as u64 + 4 * MIB;
 
-/// The most memory that each part of the process may take.
+/// The most memory that each part of the process may take, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Memory {
     parts: [(&'static str, u64); 7],

@@ -9,14 +9,14 @@ use serde::{
 use super::Wrong;
 use crate::event::{Element, Found, Pointer};
 
-/// A condition on the values at a pointer: exactly one of `exists`, `equals`, `prefix` and `in`.
+/// A condition on the values at a pointer. It has exactly one of the tests `exists`, `equals`, `prefix` and `in`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Condition")]
 pub struct ConditionSettings {
     /// JSON pointer (RFC 6901) to the values. A step into an array applies to each of its items.
     pub pointer: String,
-    /// Whether a value other than `null` must exist at the pointer.
+    /// `true`: a value other than `null` must exist at the pointer. `false`: no such value may exist.
     pub exists: Option<bool>,
     /// The value must be equal to this one.
     pub equals: Option<Scalar>,

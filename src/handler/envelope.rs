@@ -1,4 +1,4 @@
-//! The envelope: a delivery as one line of JSON. All kinds that send JSON use the same one.
+//! The envelope: a delivery as one line of JSON. It is the same for all kinds.
 
 use std::fmt::Write;
 

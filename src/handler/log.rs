@@ -49,7 +49,7 @@ struct Lines {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Settings {
-    /// Shows message ids, phone numbers, names and texts unmasked.
+    /// Shows message ids, phone numbers and other addresses, names and texts unmasked.
     pub personal_data: bool,
     /// The file with the key for digests of message ids. It is created if it is missing. By default `log-digest-key`
     /// next to the journal.

@@ -108,7 +108,7 @@ pub trait Kind: Sized + Send + Sync + 'static {
     }
 
     /// Makes the handler from its settings and reads the files that they name. Does not contact the destination;
-    /// [`Kind::look`] does. After a failure it is called again. Intake never waits for it.
+    /// [`Kind::look`] does. After a failure, `open` is called again. Intake never waits for it.
     ///
     /// # Errors
     /// Returns [`OpenError`] if something that the settings name is wrong. The error says what to do about it.

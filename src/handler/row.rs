@@ -108,7 +108,8 @@ pub struct Row {
     pub customer_id: Option<String>,
     /// The customer's first and last name.
     pub customer_name: Option<String>,
-    /// `assetValue`, or the first of `assets`: a phone number on WhatsApp, any other address on other channels.
+    /// The customer's address on the channel, such as a phone number on WhatsApp: `assetValue`, or the first of
+    /// `assets`.
     pub phone: Option<String>,
     /// BIK's time (`createdAt`). It is the same for all statuses of a message, so it gives no order (BIK §4).
     pub created_at: Option<Timestamp>,
