@@ -3,11 +3,11 @@
 use super::error::RequestError;
 use crate::journal;
 
-/// Entries per read. Each may carry a payload of several MiB that is not shown.
+/// Entries per read; each may carry a payload of several MiB.
 pub(super) const CHUNK: usize = 16;
 
-/// Maps up to `limit` entries with `map`, which returns each entry's id and result. `read` returns the chunk after a
-/// cursor, newest first.
+/// Maps up to `limit` entries with `map`, which returns each entry's id and result. `read` takes an id and a number,
+/// and returns this many entries with lower ids, newest first; without an id, the newest entries.
 pub(super) async fn each<T, S, F>(
     limit: usize,
     before: Option<i64>,

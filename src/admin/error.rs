@@ -16,14 +16,14 @@ use crate::{
 /// Why an admin request fails.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RequestError {
-    /// A parameter or a member of the body is invalid.
+    /// A parameter, a header, a form field or a member of the body is invalid.
     #[error("{name}: {what}")]
     Parameter {
-        /// Name of the parameter or member.
+        /// The name of the invalid parameter, header, field or member.
         name: Cow<'static, str>,
         what: Cow<'static, str>,
     },
-    /// The body is not the JSON that this path expects.
+    /// The body could not be read to its end, or is not the JSON or the form that this path expects.
     #[error("the body: {0}")]
     Body(String),
     /// The body exceeds the limit for admin requests.
@@ -53,7 +53,8 @@ pub(super) enum RequestError {
     /// The maximum number of tails is already open.
     #[error("the maximum of {0} open tails is reached: close one, or try again later")]
     TooManyTails(usize),
-    /// A part of the request panicked, or its answer could not be serialized.
+    /// An error in bikhook, not in the request: a task panicked, an answer could not be serialized, or a stored value
+    /// is damaged.
     #[error("internal error in bikhook: the log says more")]
     Internal,
 }

@@ -1,13 +1,13 @@
-//! The checks that every admin request passes: its `Host`, its credentials and, if it changes something, its `Origin`
-//! and content type.
+//! The checks that every admin request passes: its `Host`, its credentials if any are configured (not for `/healthz`
+//! and `/readyz`), and, if the request changes something, its `Origin` and content type.
 //!
 //! A foreign page that is open in an operator's browser can send requests to the admin side in two ways. The first is
 //! DNS rebinding: the page makes its own host name resolve to loopback. The `Host` check rejects such a name; an IP
 //! address cannot be rebound. The second is a cross-origin request. The `Origin` check rejects it, and a browser does
 //! not send JSON to another origin without a CORS preflight.
 //!
-//! Our own forms are not JSON. They are accepted if the browser says that they come from the same origin, and they
-//! carry a CSRF token as well (`page::form`).
+//! The page's own forms are not JSON. A form is accepted if the browser says that it comes from the same origin; it
+//! also carries a CSRF token (`page::form`).
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -46,8 +46,8 @@ pub(super) struct Fences {
     log: LogLimiter,
 }
 
-/// Failed authentications per minute from one address before further answers are delayed. People who mistype stay below
-/// this limit; scripts that guess do not.
+/// Failed authentications per minute from one address; above this limit, the answer to a failure is 429 and delayed.
+/// People who mistype stay below the limit; scripts that guess do not.
 const FAILURES_PER_MINUTE: u32 = 60;
 
 /// The check that rejected a request.
@@ -108,8 +108,8 @@ impl Fences {
         }
     }
 
-    /// Counts a failed authentication. If its address has too many, delays the answer and returns
-    /// [`FenceRefusal::TooManyFailures`].
+    /// Counts a failed authentication. If its address has too many, returns [`FenceRefusal::TooManyFailures`]: after a
+    /// delay, unless too many answers are delayed already.
     async fn delay(&self, refusal: FenceRefusal, peer: Option<IpAddr>) -> FenceRefusal {
         let (FenceRefusal::Credentials, Some(peer)) = (&refusal, peer) else { return refusal };
         match self.failures.count(peer).await {
@@ -207,8 +207,8 @@ fn same_origin(headers: &HeaderMap, host: &Authority) -> bool {
     }
 }
 
-/// For a form: supported browsers send `Sec-Fetch-Site`, `Origin`, or both. The caller has already checked the value of
-/// `Origin`.
+/// Returns whether the browser says that a form comes from the same origin. Supported browsers send `Sec-Fetch-Site`,
+/// `Origin`, or both. The caller has already checked the value of `Origin`.
 fn says_same_origin(headers: &HeaderMap) -> bool {
     match headers.get("sec-fetch-site") {
         Some(site) => site == "same-origin",

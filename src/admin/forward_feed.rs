@@ -24,7 +24,7 @@ pub struct ForwardPage {
     events: Vec<Arc<Event>>,
     /// All events up to this seq were read.
     through: u64,
-    /// There are no events after `through` now.
+    /// No later event can match: the journal has none now, or the query's `before` is reached.
     ended: bool,
     claims: usize,
     bytes: usize,
@@ -70,7 +70,8 @@ impl ForwardPage {
         self.ended = self.through == after;
     }
 
-    /// Ends the page and returns it. Its `next` is the `after` of the following page.
+    /// Ends the page and returns it. Its `next` is the `after` of the following page; `None` if no later event can
+    /// match.
     pub fn page(self) -> EventPage {
         EventPage { events: self.events, next: (!self.ended).then_some(self.through) }
     }

@@ -9,13 +9,13 @@ use crate::{
 };
 
 impl AdminState {
-    /// The state of an event in each handler: in the lane that the event goes through.
+    /// The state of an event in each handler, in the lane of the event's class. A handler that is no longer configured
+    /// is listed only if its lane has passed the event.
     ///
     /// # Errors
     /// Returns the errors of the journal.
     pub(super) async fn handler_progress(&self, event: &Event) -> Result<Vec<HandlerProgress>, Error> {
         let mut progress = self.parts.journal.handler_progress(event.element.class(), event.seq).await?;
-        // A handler that no longer runs is listed only if the event passed its lane.
         let running: Vec<Arc<str>> = self.parts.desk.status().into_iter().map(|lane| lane.handler).collect();
         progress.retain(|lane| lane.passed || running.contains(&lane.handler));
         Ok(progress)

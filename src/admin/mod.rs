@@ -1,8 +1,8 @@
 //! The admin side: the operator's view of a running receiver, on a listener of its own.
 //!
-//! [`router`] serves health (`/healthz`, `/readyz`), `/metrics`, the JSON API of the command line under `/api/v1`, and
-//! the page at `/`. Every request passes the `fences` first: the admin side shows personal data, and a foreign web page
-//! must not be able to use an operator's browser to read or change it.
+//! [`router`] serves health (`/healthz`, `/readyz`), `/metrics`, the JSON API under `/api/v1`, which the command line
+//! uses, and the page at `/`. Every request first passes the checks in `fences`: the admin side shows personal data,
+//! and a foreign web page must not be able to use an operator's browser to read or change anything.
 
 mod api;
 mod chunks;
@@ -78,13 +78,13 @@ struct AdminState {
     started: Instant,
     /// The permits for tails, one per open tail.
     tails: Arc<Semaphore>,
-    /// Signs the page's forms, so that they can be recognized.
+    /// Signs the page's forms and notices, and the permission to see personal data.
     csrf: page::CsrfKey,
-    /// The forms that have already started a replay.
+    /// The most recent forms that have started a replay.
     starts: page::Starts,
 }
 
-/// Builds the router of the admin side. The listener limits connections and request heads, not the router.
+/// Builds the router of the admin side. The listener, not the router, limits connections and request heads.
 pub fn router(parts: ReceiverParts) -> Router {
     let fences = Arc::new(Fences::new(&parts.settings));
     let shared = Arc::new(AdminState {

@@ -20,7 +20,7 @@ use crate::{
 
 /// The default number of rows in a list.
 const LIMIT_DEFAULT: usize = 100;
-/// The maximum size of a body. A thousand ids take 20 KiB.
+/// The maximum size of a body, in bytes. A thousand ids take 20 KiB.
 const BODY_BYTES: usize = 64 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -212,7 +212,7 @@ impl UrlQuery {
     fn describe(&mut self, name: &str, description: &str, schema: impl FnOnce() -> Schema) {
         if let Some(descriptions) = &mut self.descriptions {
             let schema = schema();
-            // An array is a repeated parameter, except one of `words`.
+            // An array from `words` is one parameter with commas; any other array is a repeated parameter.
             let commas = schema.get("uniqueItems").is_some();
             let mut parameter =
                 json!({"name": name, "in": "query", "description": description, "schema": schema});
@@ -249,7 +249,7 @@ impl<T: FromStr, S: Sync> FromRequestParts<S> for Segment<T> {
     }
 }
 
-/// Parses a path segment as a number. A text is never wrong.
+/// Parses a path segment as a number. With a text as `T`, it never fails.
 pub(super) fn parse_number<T: FromStr>(
     name: impl Into<Cow<'static, str>>,
     text: &str,
@@ -257,7 +257,7 @@ pub(super) fn parse_number<T: FromStr>(
     text.parse().map_err(|_invalid| RequestError::parameter(name, "is not a number"))
 }
 
-/// A JSON body. Its size and the time to receive it are bounded.
+/// A JSON body of at most [`BODY_BYTES`] that arrives within [`BODY_TIMEOUT`].
 pub(super) struct JsonBody<T>(pub T);
 
 impl<T: DeserializeOwned, S: Sync> FromRequest<S> for JsonBody<T> {
@@ -286,7 +286,7 @@ fn in_json_words(error: &serde_json::Error) -> String {
     format!("{found}, expected {kind}{place}")
 }
 
-/// Reads a body with a bound on its size and on the time to receive it.
+/// Reads a body of at most [`BODY_BYTES`] that arrives within [`BODY_TIMEOUT`].
 pub(super) async fn body_of(headers: &HeaderMap, body: Body) -> Result<Bytes, RequestError> {
     let declared = headers.get(CONTENT_LENGTH);
     let declared = declared.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());

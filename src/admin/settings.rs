@@ -13,9 +13,10 @@ pub struct Settings {
     /// The address of the admin side. An address that is not loopback requires credentials.
     #[serde(deserialize_with = "crate::settings::address")]
     pub listen: SocketAddr,
-    /// Names accepted in `Host`, in addition to the listen address and `localhost`.
+    /// Names accepted in `Host`, in addition to `localhost`, loopback addresses and the listen address. With an
+    /// unspecified listen address such as `0.0.0.0`, every IP address is accepted.
     pub hosts: Vec<String>,
-    /// The required credentials; `None` lets every request pass.
+    /// The credentials that requests need; `None` if they need none.
     pub credentials: Option<Credentials>,
 }
 

@@ -1,7 +1,8 @@
 //! Tails: live streams of events for the API and for the page.
 //!
-//! A tail reads the journal by claim, after the seq that was sent last. A client that reconnects with that seq misses
-//! no event and receives none twice. If the peer does not read, the tail waits and holds at most one batch.
+//! A tail reads the journal by claim, after its cursor, which it sends with each message. A client that reconnects with
+//! the last cursor that it received gets no event twice and misses none, except those that [`EventTail::catch_up`]
+//! skipped. If the peer does not read, the tail waits and holds at most one batch.
 
 use std::{sync::Arc, time::Duration};
 
@@ -42,7 +43,7 @@ pub(super) struct EventTail {
     stopping: watch::Receiver<bool>,
     source: Option<String>,
     filter: Filter,
-    /// All events up to this seq were sent or filtered out.
+    /// All events up to this seq were sent, filtered out or skipped.
     cursor: u64,
     quiet_until: Instant,
     _place: OwnedSemaphorePermit,
@@ -52,12 +53,12 @@ pub(super) struct EventTail {
 pub(super) enum TailMessage {
     /// At least one event, in order of seq.
     Events(Vec<Arc<Event>>),
-    /// No event matched for a while. The first message of a tail is always this one.
+    /// No event matched for [`KEEP_ALIVE`]. The first message of a tail is always this one.
     Quiet,
 }
 
 impl EventTail {
-    /// A tail that starts after the given seq, or from now on.
+    /// Starts a tail after the seq `after`, or after the newest event.
     ///
     /// # Errors
     /// Returns [`RequestError::TooManyTails`] if [`TAILS`] tails are open.
@@ -84,7 +85,7 @@ impl EventTail {
         })
     }
 
-    /// The seq after which to continue: all events up to it were sent or filtered out.
+    /// The seq after which to continue: all events up to it were sent, filtered out or skipped.
     pub(super) const fn cursor(&self) -> u64 {
         self.cursor
     }

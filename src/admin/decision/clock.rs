@@ -2,7 +2,8 @@
 
 use crate::admin::{AdminState, error::RequestError};
 
-/// Accepts the wall clock and lets deletion catch up. Returns whether the clock was in doubt.
+/// Accepts the wall clock: the clock is trusted again, and deletion by age catches up. Returns whether the clock was in
+/// doubt, or a gap that was found at the start was unconfirmed.
 pub(in crate::admin) async fn accept(shared: &AdminState) -> Result<bool, RequestError> {
     let accepted = shared.parts.journal.accept_clock().await?;
     if accepted {

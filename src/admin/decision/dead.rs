@@ -41,24 +41,24 @@ pub(in crate::admin) enum DeadSelection {
     Matching(Box<DeadFilter>),
 }
 
-/// The result of a change.
+/// The result of a change or a count.
 pub(in crate::admin) struct ChangeResult {
     /// The number of dead letters changed or counted.
     pub(in crate::admin) changed: usize,
-    /// The highest id that was read; `None` if the dead letters were selected by id.
+    /// The highest id that was read; `None` if none was read, or if the dead letters were selected by id.
     pub(in crate::admin) newest: Option<i64>,
     /// Requested ids that do not exist.
     pub(in crate::admin) unknown: Vec<i64>,
 }
 
-/// What happens to the selected dead letters.
+/// An action on the selected dead letters.
 #[derive(Clone, Copy)]
 pub(in crate::admin) enum DeadAction {
-    /// They are delivered again, through their handler's lane for the event's class.
+    /// Deliver the dead letters again, through their handler's lane for the event's class.
     Retry,
-    /// They are deleted permanently.
+    /// Delete the dead letters permanently.
     Drop,
-    /// They are only counted.
+    /// Only count the dead letters.
     Count,
 }
 
@@ -90,7 +90,7 @@ impl DeadAction {
         Ok(result)
     }
 
-    /// Returns the ids that exist.
+    /// Acts on the dead letters with these ids. Returns the ids that existed.
     async fn on_ids(self, journal: &dyn Journal, ids: Vec<i64>) -> Result<Vec<i64>, Error> {
         match self {
             Self::Retry => journal.retry_dead(ids).await,
@@ -105,7 +105,8 @@ impl DeadAction {
         }
     }
 
-    /// Reads from the newest downwards, so dead letters added meanwhile are not affected.
+    /// Acts on the matching dead letters, from the newest to the oldest, so that those added meanwhile are not
+    /// affected.
     async fn on_matching(
         self,
         journal: &dyn Journal,
@@ -123,7 +124,7 @@ impl DeadAction {
             before = Some(last);
             let ids: Vec<i64> = found.into_iter().filter_map(|(id, taken)| taken.then_some(id)).collect();
             end.changed += match self {
-                // They were read a moment ago.
+                // These dead letters were just read, so they are not looked up again.
                 Self::Count => ids.len(),
                 _ if ids.is_empty() => 0,
                 _ => self.on_ids(journal, ids).await?.len(),

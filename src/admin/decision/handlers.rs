@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Pauses a handler: it starts no deliveries until it is resumed, also after a restart. A handler that is paused
-/// already keeps its first reason.
+/// already keeps its first reason. Returns the handler's pause.
 pub(in crate::admin) async fn pause(
     shared: &AdminState,
     handler: &Arc<str>,
@@ -46,7 +46,8 @@ pub(in crate::admin) async fn resume(shared: &AdminState, handler: &Arc<str>) ->
     Ok(resumed)
 }
 
-/// Skips all events below the seq `before` in each lane of a handler. Returns the number of lanes.
+/// Makes each lane of a handler skip all events below the seq `before`. Returns how many lanes got the command; an
+/// error if none did.
 pub(in crate::admin) async fn skip(
     shared: &AdminState,
     handler: &str,
@@ -77,7 +78,8 @@ pub(in crate::admin) async fn rename(shared: &AdminState, old: &str, new: &str) 
     Ok(())
 }
 
-/// Retries now everything that waits for a retry in a handler's lanes.
+/// Makes a handler's lanes retry at once all that waits for a retry: events in the lanes, events set aside, and dead
+/// letters marked for retry.
 pub(in crate::admin) async fn retry(shared: &AdminState, handler: &Arc<str>) {
     let lanes = shared.parts.desk.retry(handler).await;
     tracing::info!(
@@ -88,7 +90,8 @@ pub(in crate::admin) async fn retry(shared: &AdminState, handler: &Arc<str>) {
     );
 }
 
-/// Believes the current refusals of a handler's destination: the refused events that are stored now become dead letters.
+/// Believes the current refusals of a handler's destination: events up to the current tip that the destination refuses
+/// with the same class become dead letters, until the destination accepts one.
 pub(in crate::admin) async fn believe(shared: &AdminState, handler: &Arc<str>) -> Believed {
     let upto = *shared.parts.journal.tip().borrow();
     let classes = shared.parts.desk.believe(handler, upto).await;
@@ -104,7 +107,7 @@ pub(in crate::admin) async fn believe(shared: &AdminState, handler: &Arc<str>) -
     Believed { handler: Arc::clone(handler), upto, classes }
 }
 
-/// The handler of that name, if it runs in this process.
+/// The name of a configured handler. If no handler has this name, the error lists the configured ones.
 pub(in crate::admin) fn running_handler(shared: &AdminState, name: &str) -> Result<Arc<str>, RequestError> {
     let lanes = shared.parts.desk.status();
     let lane = lanes.iter().find(|lane| *lane.handler == *name);

@@ -1,4 +1,5 @@
-//! Operator decisions. The API and the page share these functions. Each decision is logged with its user.
+//! Operator decisions. The API and the page share these functions. A decision that changes something is logged with its
+//! user.
 
 pub(super) mod clock;
 pub(super) mod dead;
@@ -9,7 +10,8 @@ pub(super) mod replays;
 use super::AdminState;
 
 impl AdminState {
-    /// The user for the log: that of the configured credentials, which every request that decides something must have.
+    /// The user for the log: that of the configured credentials, without which no decision is accepted; if none are
+    /// configured, `without credentials`.
     pub(super) fn user(&self) -> &str {
         self.known_user().unwrap_or("without credentials")
     }

@@ -20,7 +20,7 @@ const PART: usize = 10_000;
 /// The quarantine entry with this id.
 ///
 /// # Errors
-/// Returns [`RequestError::NotFound`] if no entry has this id.
+/// Returns [`RequestError::NotFound`] if no entry has this id, and the errors of the journal.
 pub(in crate::admin) async fn entry(shared: &AdminState, id: i64) -> Result<QuarantineEntry, RequestError> {
     let entry = shared.parts.journal.quarantined(id).await?;
     entry.ok_or_else(|| RequestError::NotFound(format!("entry {id} in quarantine")))
@@ -36,9 +36,9 @@ pub(in crate::admin) async fn drop(shared: &AdminState, ids: Vec<i64>) -> Result
     Ok(done)
 }
 
-/// Decodes an entry again. Elements that can be read now become events. If any element is stored, the entry leaves the
-/// quarantine, and each element that is not stored becomes an entry of its own. A later retry of such an entry
-/// therefore cannot store the other elements a second time, even after the deduplication window.
+/// Decodes an entry again. Elements that can be read now become events. If any element is stored, or was stored before,
+/// the entry leaves the quarantine, and each of its other elements becomes a separate entry. A later retry of such an
+/// entry therefore cannot store the stored elements a second time, even after the deduplication window.
 ///
 /// An entry with at most [`PART`] elements leaves the quarantine in the transaction that stores its elements. A larger
 /// one leaves it after its last part: if the process ends before that, the entry stays, and a retry finds the stored
@@ -97,8 +97,8 @@ async fn again(journal: &dyn Journal, entry: QuarantineEntry) -> Result<Retried,
     })
 }
 
-/// Stores the elements of an entry, part by part. If any is stored, the entry is deleted: with its only part in one
-/// transaction, otherwise after its last part.
+/// Stores the elements of an entry, part by part. If any is stored, or is a duplicate, the entry is deleted: in the
+/// same transaction if it has one part, otherwise after its last part.
 async fn store(
     journal: &dyn Journal,
     id: i64,
@@ -137,7 +137,7 @@ async fn store(
     Ok(receipt)
 }
 
-/// Decodes a body in parts on a blocking thread: the body may be several MiB, with any number of elements.
+/// The parts of a body, which a blocking thread decodes: the body may be several MiB, with any number of elements.
 struct Parts {
     read: mpsc::Receiver<Decoded>,
     reading: JoinHandle<Result<(), NotJson>>,

@@ -24,8 +24,8 @@ pub(in crate::admin) struct Plan {
 }
 
 impl Plan {
-    /// Resolves a request into a plan, which covers only events up to the seq `upto`: the newest one when the events
-    /// were counted. Returns `None` if no event was received in that time.
+    /// Resolves a request into a plan, which covers only events up to the seq `upto`: the tip when the events were
+    /// counted; `None` means the current tip. Returns `None` if no stored event was received in the requested time.
     pub(in crate::admin) async fn of(
         shared: &AdminState,
         request: ReplayRequest<FilterSelection>,
@@ -98,7 +98,7 @@ pub(in crate::admin) async fn change(
 }
 
 impl ReplayRow {
-    /// The active replays and the last that ended, oldest first.
+    /// The active replays and those that ended most recently, oldest first.
     pub(in crate::admin) fn all(shared: &AdminState) -> Result<Vec<Self>, RequestError> {
         let replays = Arc::clone(&shared.parts.journal.replays().borrow());
         replays.iter().map(|(id, replay)| Self::new(*id, replay, &shared.parts.replayer)).collect()
