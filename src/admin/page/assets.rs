@@ -54,7 +54,7 @@ pub(super) fn url(name: &str) -> &'static str {
     at.and_then(|at| URLS.get(at)).map_or("", String::as_str)
 }
 
-/// The file with this digest and name, which a browser may store forever.
+/// The file with this digest and name, which a browser may store for a year.
 pub(super) fn file(digest: &str, name: &str) -> Result<Response, RequestError> {
     let path = format!("/assets/{digest}/{name}");
     let asset = ASSETS.iter().zip(URLS.iter()).find(|(_, url)| **url == path);

@@ -25,7 +25,7 @@ pub(super) struct Confirm {
 }
 
 impl Confirm {
-    /// Asks whether to delete the thing with this page permanently.
+    /// Asks whether to delete permanently the dead letter or quarantine entry whose path is `page`.
     pub(super) fn drop(frame: Frame, page: String, title: String, what: String) -> Self {
         Self {
             frame,

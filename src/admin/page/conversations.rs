@@ -23,11 +23,11 @@ use crate::{
     },
 };
 
-/// Customers per page.
+/// Customers per page; more if the last event of the page is about several customers.
 const LIMIT: usize = 50;
-/// The maximum number of waiting customers on their page.
+/// The maximum number of customers on the page of waiting customers.
 const WAITING: usize = 200;
-/// Messages per page.
+/// Messages and other events per page of a conversation; more if the last event of the page has several messages.
 const ENTRIES: usize = 40;
 
 struct ContactTableRow {
@@ -36,7 +36,7 @@ struct ContactTableRow {
     store: Arc<str>,
     last_at: When,
     incoming_at: Option<When>,
-    /// How long the customer has waited for an answer.
+    /// How long the customer has waited for an answer; `None` if the customer does not wait.
     waits: Option<String>,
     window: Tag,
 }
@@ -70,7 +70,7 @@ fn window(contact: &Contact, now: Timestamp) -> Tag {
 #[template(path = "conversations.html")]
 struct ContactListPage {
     frame: Frame,
-    /// Only customers who wait for an answer.
+    /// Only customers who wrote in the last 24 hours and wait for an answer are shown.
     waiting: bool,
     /// The number of waiting customers shown, if there are more; otherwise `None`.
     longest: Option<usize>,

@@ -42,7 +42,7 @@ struct CredentialTableRow {
     /// The accepted form of the credential in a request.
     accepted: &'static str,
     last_used_at: Option<When>,
-    /// The form in which it was last received.
+    /// The form in which the credential was last received.
     last_form: Option<&'static str>,
     uses: String,
     /// When the credential expires.

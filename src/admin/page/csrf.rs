@@ -1,9 +1,10 @@
-//! Signs the CSRF tokens of forms and the permission to see personal data. Both are signed with a random key of this
-//! process, so that the server stores nothing per browser.
+//! Signs the CSRF tokens of forms, the permission to see personal data, and notices. All are signed with a random key
+//! of this process, so that the server stores nothing per browser.
 //!
 //! A browser gets a random name in a cookie. The token in each form is a signature over that name. Another site can at
-//! most make the browser send the cookie; it never learns the token. The permission to see personal data is a second
-//! cookie: a signature over the name and an expiry time.
+//! most make the browser send the cookie; that site never learns the token. The permission to see personal data is a
+//! second cookie: a signature over the name and an expiry time. A third cookie carries the result of a form to the next
+//! page.
 
 use axum::http::{HeaderMap, HeaderValue, header::COOKIE};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -24,12 +25,13 @@ const SHOWN: &str = "bikhook-shown";
 /// How long personal data is shown, in milliseconds.
 pub(super) const SHOWN_MS: i64 = 15 * 60 * 1_000;
 
-/// The signing key of this process. Without a key no token is valid and no personal data is shown.
+/// The signing key of this process; `None` if the system provided no random bytes. Without a key no token is valid, no
+/// personal data is shown, and no notice is kept.
 pub(in crate::admin) struct CsrfKey(Option<Hmac<Sha256>>);
 
 /// The result of a form, for the browser's next page.
 pub(super) struct Notice {
-    /// The action changed something.
+    /// Whether the notice is shown as a success; otherwise as a warning.
     pub(super) done: bool,
     /// The result in a sentence.
     pub(super) text: String,

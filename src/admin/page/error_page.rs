@@ -19,7 +19,7 @@ pub(super) enum ErrorPage {
     #[error(transparent)]
     Request(#[from] RequestError),
     /// Insight failed. Its error text may quote a row, so only the error class is shown.
-    #[error("{}", .0.class())]
+    #[error("insight: {}", .0.class())]
     Insight(#[from] insight::Error),
     /// The page needs insight, which is disabled or could not be opened.
     #[error(

@@ -23,10 +23,10 @@ use crate::{
 
 /// Events per page.
 const LIMIT: usize = 50;
-/// An element longer than this is cut on the page. Its raw bytes can be downloaded in full.
+/// An element longer than this, in bytes, is cut on the page. Its raw bytes can be downloaded in full.
 const SHOWN_BYTES: usize = 256 * 1024;
 
-/// Shortens a word from an event for display.
+/// Shortens a value from an event for display.
 pub(super) fn word(text: &str) -> String {
     excerpt(text, WORD_CHARS).into_owned()
 }
@@ -113,7 +113,7 @@ struct EventDetailPage {
 /// A message that the event mentions.
 struct MessageLink {
     text: String,
-    /// The id of the message in insight; `None` if insight does not have it.
+    /// The id of the message in insight; `None` if insight is not available, or does not have the message.
     number: Option<i64>,
 }
 
@@ -122,7 +122,7 @@ struct ProgressTableRow {
     handler: Arc<str>,
     lane: &'static str,
     tag: Tag,
-    /// The id of the dead letter that the event became.
+    /// The id of the dead letter that the event became; `None` if the event is no dead letter.
     dead: Option<i64>,
     /// When the lane passed the event, and how long after the receipt; `None` if that time is not stored, or no longer
     /// stored.
@@ -155,7 +155,7 @@ pub(super) async fn one(Path(seq): Path<String>, visit: PageVisit) -> PageResult
     let view = event.element.view();
     let (store, creation_times) = (view.store_id().map(word), creation_times(&view));
     let row = EventTableRow::of(&event, redaction);
-    // The id of a subscribed event ends with a phone number or an object's id, so it is masked.
+    // The id of a subscribed event ends with a phone number or the id of an object, so it is masked.
     let is_subscribed = matches!(view, View::Subscribed(_));
     let id = event.element.id().map(|id| if is_subscribed { word(&redaction.address(id)) } else { word(id) });
     let size = quantity(event.element.raw().len() as u64, "byte", "bytes");
@@ -199,7 +199,7 @@ async fn event(visit: &PageVisit, seq: &str) -> Result<Arc<Event>, ErrorPage> {
     Ok(visit.journal().get(seq).await?.ok_or_else(missing)?)
 }
 
-/// Links to the messages with these ids. A message that insight does not know gets no number.
+/// Links to the messages with these ids. A message without a number has no page, so it is shown without a link.
 async fn messages(
     visit: &PageVisit,
     source: &Arc<str>,

@@ -34,7 +34,7 @@ impl Posted {
         self.fields.text("back").filter(|back| is_local(back)).unwrap_or("/")
     }
 
-    /// Redirects to a page that shows the result as a notice. `done` tells whether the action changed anything.
+    /// Redirects to a page that shows the result as a notice: as a success if `done`, otherwise as a warning.
     pub(super) fn says(&self, path: &str, done: bool, text: String) -> PageResult {
         let mut response = Redirect::to(path).into_response();
         let PageVisit { shared, browser, .. } = &self.visit;

@@ -29,12 +29,12 @@ impl FormFields {
             .map_or_else(|_invalid| Self::default(), |query| Self::from(query.0))
     }
 
-    /// The value of a field, trimmed.
+    /// The value of a field, trimmed; `None` if it is not given.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(given, _)| given == name).map(|(_, text)| text.as_str())
     }
 
-    /// The value of a field as it was filled in, or an empty string.
+    /// The value of a field, trimmed; empty if it is not given.
     pub(super) fn value(&self, name: &str) -> &str {
         self.text(name).unwrap_or_default()
     }
@@ -68,7 +68,7 @@ impl FormFields {
         text.parse().map(Some).map_err(|error: NotATime| RequestError::parameter(name, error.to_string()))
     }
 
-    /// The value of a time field, for a browser's time field; as it was filled in if it is not a valid time.
+    /// The value of a time field, in the format of a browser's time field; unchanged if it is not a valid time.
     pub(super) fn time_value(&self, name: &'static str) -> String {
         match self.time(name) {
             Ok(Some(time)) => time_field(time),

@@ -110,7 +110,7 @@ impl Percentage {
     }
 }
 
-/// A time for a browser's time field.
+/// A time in the format of a browser's time field: to the minute, UTC.
 pub(super) fn time_field(time: Timestamp) -> String {
     time.to_string().chars().take(16).collect()
 }
@@ -135,7 +135,7 @@ pub(super) fn quantity(value: impl Into<i128>, one: &str, many: &str) -> String 
     format!("{} {}", number(value), plural(value, one, many))
 }
 
-/// A duration in its two largest units.
+/// A duration in its one or two largest units, such as `1.5 s` or `1 h 1 min`.
 pub(super) fn duration(ms: i64) -> String {
     let secs = ms / 1_000;
     match secs {
@@ -148,7 +148,7 @@ pub(super) fn duration(ms: i64) -> String {
     }
 }
 
-/// A duration in its two largest units.
+/// A duration in seconds, formatted by [`duration`].
 pub(super) fn duration_of_secs(secs: u64) -> String {
     duration(i64::try_from(secs).unwrap_or(i64::MAX / 1_000).saturating_mul(1_000))
 }

@@ -24,11 +24,12 @@ const PLAIN: &[&str] = &[
     "type",
 ];
 
-/// The limit of the output: deep nesting makes the indented text many times longer than the input.
+/// The output is cut after the token that exceeds this number of bytes: deep nesting makes the indented text many times
+/// longer than the input.
 const WRITTEN_BYTES: usize = 1024 * 1024;
 
-/// Indents a rendered element (one line of JSON). If personal data is masked, only the values of plain keys are shown.
-/// Returns whether the output was cut at [`WRITTEN_BYTES`].
+/// Indents a rendered element (one line of JSON). If personal data is masked, only the values of plain keys, `null`,
+/// booleans and empty strings are shown. Returns whether the output was cut ([`WRITTEN_BYTES`]).
 pub(super) fn indented(json: &str, redaction: Redaction) -> (String, bool) {
     let mut written = Written {
         json,
@@ -117,9 +118,10 @@ impl Written<'_> {
         end
     }
 
-    /// Returns whether the key itself may be shown: a key that is not a plain identifier may contain personal data.
+    /// Records the key of the next value. Returns whether the key itself may be shown: a key that is not a short
+    /// identifier may contain personal data.
     fn key(&mut self, key: &str) -> bool {
-        // Only the event's own id is plain. A nested id may be a person's.
+        // Only the event's own id is plain. A nested id may be the id of a customer.
         let is_own_id = key == "id" && self.within.len() == 1;
         if let Some(container) = self.within.last_mut() {
             container.key_is_next = false;

@@ -35,13 +35,14 @@ use crate::{
 
 /// Events on the page at the start.
 const LIMIT: usize = 50;
-/// The minimum time between rows, to limit how often the browser redraws. A stream that is behind sends without this
-/// delay.
+/// The minimum time between two messages, to limit how often the browser redraws. A stream that is behind sends without
+/// this delay.
 const PACE: Duration = Duration::from_millis(200);
-/// The maximum duration of a stream that shows personal data. The page then reconnects, and by that time the operator
-/// may have masked the data.
+/// A stream that shows personal data ends with its first message after this time. The page then reconnects, because the
+/// operator may have masked the data in the meantime.
 const UNREDACTED: Duration = Duration::from_secs(30);
-/// A stream that is further behind than this skips events: the page keeps few rows, and shows current events.
+/// A stream that is more than this many events behind skips the oldest of them: the page keeps few rows, and shows
+/// current events.
 const BEHIND_MAX: u64 = 5_000;
 
 #[derive(Template)]
@@ -51,7 +52,7 @@ struct TailPage {
     /// Neither a filter nor a source is set.
     is_any: bool,
     rows: Vec<EventTableRow>,
-    /// Older events were not all searched.
+    /// Not all older events were searched, or not all matches are shown.
     is_cut: bool,
     /// The URL of the stream of later rows.
     stream: String,
@@ -88,8 +89,8 @@ struct LiveRows {
 }
 
 /// `GET /tail/rows?after=&…`: the stream of the page. A `Last-Event-ID` header overrides `after`. The stream has the
-/// events `rows` (HTML), `quiet` (nothing arrived for a while), `again` (the stream ends, and the page reconnects at
-/// once) and `full` (why there is no place for another tail).
+/// events `rows` (HTML), `quiet` (no event matched for a while), `again` (the stream ends, and the page reconnects at
+/// once) and `full` (the maximum number of tails is open, and the stream ends).
 pub(super) async fn rows(headers: HeaderMap, visit: PageVisit) -> PageResult {
     let form = visit.form();
     let source = form.text("source").map(str::to_owned);
@@ -116,7 +117,7 @@ pub(super) async fn rows(headers: HeaderMap, visit: PageVisit) -> PageResult {
     Ok(uncached(stream::unfold(Some(live), async |live| {
         let mut live = live?;
         if live.reconnect_at.is_some_and(|at| at <= Instant::now()) {
-            // The stream ends here, so its place is free when the page reconnects.
+            // The stream ends here, so its permit for a tail is free when the page reconnects.
             return Some((Ok(live.blank().event("again").data("-")), None));
         }
         Some((Ok(live.line().await?), Some(live)))
@@ -134,9 +135,9 @@ struct TailStream {
     tail: EventTail,
     /// Personal data is shown until this time.
     shown_until: Option<Timestamp>,
-    /// When a stream that shows personal data ends, so that its page reconnects; `None` for other streams.
+    /// A stream that shows personal data ends with its first message at this time or later; `None` for other streams.
     reconnect_at: Option<Instant>,
-    /// The next rows are sent at this time or later.
+    /// The next message is sent at this time or later.
     ready_at: Instant,
 }
 

@@ -1,4 +1,4 @@
-//! The text of a message. Insight does not store it; the journal has it as long as it has the event.
+//! The text of a message. Insight does not store the text; the journal has it as long as it has the event.
 
 use super::{redaction::Redaction, visit::PageVisit};
 use crate::{event::View, insight::ask::MessageRow};

@@ -3,9 +3,10 @@
 //!
 //! A route handler takes a `PageVisit` (the shared state, the browser, and the frame of the page with the fields of the
 //! URL), reads the data, and ends with `visit.show(|frame| EventListPage { frame, … })`. Its template extends
-//! `base.html`. Every value is escaped; nothing is marked safe. Only the `Redaction` of the visit writes personal data.
-//! A form that changes something contains `{{ frame.token }}`, and its handler takes a `Posted`. An error is an
-//! `ErrorPage`, which renders as a page too.
+//! `base.html`. Every value is escaped; the types in `format` that are HTML (`When`, `Tag`, `Percentage`) escape their
+//! content. Personal data is shown only through the `Redaction` of the visit. A form that changes something contains
+//! `{{ frame.token }}`, and its route handler takes a `Posted`. An error is an `ErrorPage`, which renders as a page
+//! too.
 
 mod assets;
 mod confirm;
@@ -113,9 +114,9 @@ async fn guarded(request: Request, next: Next) -> Response {
     secured(next.run(request).await)
 }
 
-/// The security headers. Script or markup that is injected into a page cannot contact other hosts, and no other site
-/// can frame the page. The referrer policy must allow the own origin: with `no-referrer`, browsers send `Origin: null`
-/// with our own forms.
+/// The security headers. Script that is injected into a page does not run, injected markup loads nothing from other
+/// hosts, and no other site can frame the page. The referrer policy must allow the page's own origin: with
+/// `no-referrer`, browsers send `Origin: null` with its forms.
 const SECURITY_HEADERS: [(&str, &str); 6] = [
     (
         "content-security-policy",

@@ -10,7 +10,7 @@ use crate::{
 const DAY_MS: i64 = 24 * HOUR_MS;
 /// Periods up to this length are shown per hour, longer ones per day.
 const BY_HOUR_MS: i64 = 3 * DAY_MS;
-/// The maximum number of steps that are listed one by one.
+/// The maximum number of steps that are listed even if they have no messages.
 const STEPS_MAX: i64 = 400;
 
 pub(super) struct FigurePeriod {
@@ -27,7 +27,8 @@ pub(super) const RANGES: [(&str, &str); 4] =
     [("24h", "Last 24 hours"), ("7d", "Last 7 days"), ("30d", "Last 30 days"), ("own", "Custom (From, To)")];
 
 impl FigurePeriod {
-    /// The period of a request: `range`, or for `own` the fields `since` and `until`.
+    /// The period of a request: `range`, or for `own` the fields `since` (by default seven days before the end) and
+    /// `until` (by default now).
     pub(super) fn of(form: &FormFields, now: Timestamp) -> Result<Self, RequestError> {
         // The period includes the current hour, which is not over yet.
         let last = |range, ms: i64| Self { range, since: now.plus_ms(-ms), until: now.plus_ms(HOUR_MS) };

@@ -5,7 +5,7 @@ use crate::insight::ask::{Contact, MessageRow};
 
 /// A customer, with the link to the conversation.
 pub(super) struct Person {
-    /// The id of the contact in insight; `None` if it is not known.
+    /// The id of the customer in insight; `None` if the customer is unknown.
     pub(super) contact: Option<i64>,
     /// Name and address, masked unless personal data is shown.
     pub(super) text: String,
@@ -27,7 +27,8 @@ impl Person {
     }
 }
 
-/// Who sent a message to a customer: BIK's word, and the id if there is one. Empty for a message from a customer.
+/// The sender of a message to a customer: BIK's word, and the id if there is one. Empty if the sender is unknown, and
+/// for a message from a customer.
 pub(super) fn sent_by(message: &MessageRow) -> String {
     let Some(owner) = &message.owner else { return String::new() };
     message.owner_id.as_ref().map_or_else(|| owner.to_string(), |id| format!("{owner} {id}"))

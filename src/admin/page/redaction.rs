@@ -27,7 +27,7 @@ impl Redaction {
         self.ending(text, 6)
     }
 
-    /// Masks a text written by a person; only its length is shown.
+    /// Masks a text that may contain anything; only its length is shown.
     pub(super) fn text<'a>(self, text: &'a str) -> Cow<'a, str> {
         if self.is_off {
             return Cow::Borrowed(text);
@@ -43,12 +43,12 @@ impl Redaction {
         }
         let (mut out, mut digits, mut number) = (String::new(), 0, String::new());
         let end = |out: &mut String, number: &mut String, digits: &mut usize| {
-            // A number may be written in groups: spaces, hyphens and brackets inside belong to it.
             out.push_str(if *digits >= PHONE_DIGITS { HIDDEN } else { number });
             number.clear();
             *digits = 0;
         };
         for letter in text.chars() {
+            // A number may be grouped: a space, hyphen, bracket, dot or slash inside it belongs to it.
             let grouping = !number.is_empty() && matches!(letter, ' ' | '-' | '(' | ')' | '.' | '/');
             if letter.is_ascii_digit() || letter == '+' || grouping {
                 digits += usize::from(letter.is_ascii_digit());
@@ -64,12 +64,13 @@ impl Redaction {
         Cow::Owned(out.split(' ').map(word).collect::<Vec<_>>().join(" "))
     }
 
-    /// Masks the details in the stored text of a failure: what the destination or the event says, and quoted text.
+    /// Masks the details in the stored text of a failure: what the destination or the event says, quoted text, and what
+    /// [`Self::sentence`] masks.
     pub(super) fn error(self, stored: &str) -> String {
         if self.is_off {
             return stored.to_owned();
         }
-        // A text without the separator of a `FailureText` may quote after any colon.
+        // A `FailureText` separates the details with `: `. Another text may quote something after any colon.
         let quoting = stored.split_once(": ").or_else(|| stored.split_once(':'));
         let own = quoting.map_or(stored, |(own, _)| own);
         let mut shown = String::new();
@@ -85,7 +86,8 @@ impl Redaction {
         shown
     }
 
-    /// The last `letters` characters after a mask; only the mask if the text has fewer than twice as many characters.
+    /// Returns the mask followed by the last `letters` characters. A text shorter than 2 × `letters` is masked
+    /// entirely. Without masking, returns the text.
     fn ending(self, text: &str, letters: usize) -> Cow<'_, str> {
         if self.is_off {
             return Cow::Borrowed(text);

@@ -150,7 +150,7 @@ fn query(form: &FormFields) -> Result<SearchQuery, RequestError> {
     })
 }
 
-/// Searches with each interpretation in turn, and returns the first page with results.
+/// Searches with each interpretation in turn. Returns the first page that has results or a next page.
 fn found(
     connection: &Connection,
     text: &str,

@@ -39,10 +39,10 @@ impl PageVisit {
         &*self.shared.parts.journal
     }
 
-    /// The outcomes of messages.
+    /// Insight: the outcomes of messages.
     ///
     /// # Errors
-    /// Returns [`ErrorPage::InsightOff`] if there are none.
+    /// Returns [`ErrorPage::InsightOff`] if insight is disabled or could not be opened.
     pub(super) fn insight(&self) -> Result<&Insight, ErrorPage> {
         self.shared.parts.insight.as_deref().ok_or(ErrorPage::InsightOff)
     }

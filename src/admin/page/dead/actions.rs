@@ -109,8 +109,8 @@ pub(in crate::admin::page) async fn drop(Path(id): Path<String>, posted: Posted)
     posted.says("/dead", true, format!("Dead letter {id} was dropped."))
 }
 
-/// The selection of a request that retries many dead letters. It is limited to running handlers, because no other
-/// handler can retry.
+/// The selection of a request that retries many dead letters. It is limited to configured handlers, because no other
+/// handler can deliver.
 fn retried(shared: &AdminState, form: &FormFields) -> Result<DeadFilter, RequestError> {
     if let Some(handler) = form.text("handler") {
         running_handler(shared, handler)?;

@@ -28,7 +28,7 @@ use crate::{
 
 /// Dead letters per page.
 const LIMIT: usize = 50;
-/// A page ends after reading this many dead letters: each is read with its payload.
+/// A page ends after the chunk with which this many dead letters were read: each is read with its payload.
 const LOOKED_AT: usize = 1_000;
 /// The list shows only this many characters of an error.
 const ERROR_CHARS: usize = 160;
@@ -74,7 +74,7 @@ fn cause_tag(cause: Cause) -> Tag {
 #[template(path = "dead.html")]
 struct DeadListPage {
     frame: Frame,
-    /// Handlers that run or have dead letters: the name, and its number of dead letters.
+    /// Handlers that are configured or have dead letters: the name, and the number of dead letters.
     handlers: Vec<(Arc<str>, u64)>,
     total: String,
     is_empty: bool,

@@ -24,7 +24,7 @@ use crate::{
 #[template(path = "dead-letter.html")]
 struct DeadLetterPage {
     frame: Frame,
-    /// The link to the handler's page, if the handler runs in this process.
+    /// The link to the handler's page, if the handler is configured.
     link: Option<String>,
     /// The journal still has the event.
     has_event: bool,

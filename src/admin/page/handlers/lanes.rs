@@ -7,7 +7,7 @@ use crate::{
     event::Class,
 };
 
-/// A customer's message that has waited at least this long is highlighted.
+/// A customer's message that has waited at least this long, in seconds, is highlighted.
 const WAITS_SECS: u64 = 10;
 
 pub(super) struct LaneRow {
@@ -18,15 +18,15 @@ pub(super) struct LaneRow {
     /// Details of the state.
     pub(super) state: String,
     pub(super) lag: String,
-    /// How long the oldest event has waited.
+    /// How long the oldest undelivered event has waited.
     pub(super) waited: String,
     /// A customer's message has waited for at least [`WAITS_SECS`].
     pub(super) customer_waits: bool,
     pub(super) set_aside: String,
-    /// Deliveries since the process started.
+    /// The number of events delivered since the process started.
     pub(super) delivered: String,
     pub(super) last_success: Option<When>,
-    /// The class of refusals that no success has followed.
+    /// The class of the current refusals: no delivery has succeeded since. An operator can believe them.
     pub(super) refused: Option<String>,
     /// The class and time of the last failure.
     pub(super) last_failure: Option<(String, Option<When>)>,
@@ -55,7 +55,7 @@ impl LaneRow {
     }
 }
 
-/// Details of the state; empty if the state says all.
+/// Details of the state; empty if there are none.
 fn details(lane: &LaneStatus, now: Timestamp) -> String {
     match lane.state {
         LaneCondition::Waiting => {

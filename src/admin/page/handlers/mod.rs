@@ -50,7 +50,7 @@ impl HandlerWithLanes {
         Ok(summaries(&visit.shared, &figures).into_iter().map(with_lanes).collect())
     }
 
-    /// Returns whether anything in the handler waits for a retry.
+    /// Returns whether the handler waits for its destination or has events set aside.
     const fn waits(&self) -> bool {
         matches!(self.row.condition, LaneCondition::Waiting | LaneCondition::Full) || self.row.set_aside > 0
     }
@@ -65,7 +65,7 @@ impl HandlerWithLanes {
         quantity(self.row.dead, "dead letter", "dead letters")
     }
 
-    /// An explanation of the state; empty if the handler works normally.
+    /// An explanation of the state; empty if the state needs none.
     fn explanation(&self) -> &'static str {
         match self.row.condition {
             LaneCondition::Running | LaneCondition::Stopped | LaneCondition::NotConfigured => "",
@@ -92,7 +92,7 @@ struct HandlerListPage {
     handlers: Vec<HandlerWithLanes>,
     /// Descriptions of handlers that are no longer in the configuration.
     removed: Vec<String>,
-    /// The number of active replays, as the label of a link.
+    /// The label of the link to the replays, with the number of active ones if there are any.
     replays: String,
 }
 
@@ -134,7 +134,7 @@ struct HandlerPage {
 pub(super) async fn one(Path(name): Path<String>, visit: PageVisit) -> PageResult {
     let name = running_handler(&visit.shared, &name)?;
     let handler = HandlerWithLanes::all(&visit).await?.into_iter().find(|handler| handler.row.name == name);
-    // The handler was running a moment ago.
+    // This does not happen: `running_handler` has found the handler.
     let Some(handler) = handler else { return Ok(Redirect::to("/handlers").into_response()) };
     let about = visit.shared.parts.handlers.iter().find(|about| about.handler == name);
     let wants = match about {

@@ -78,7 +78,7 @@ impl HandlerRow {
         links::handler(&self.name)
     }
 
-    /// The path of the list of its dead letters.
+    /// The URL of the list of the handler's dead letters.
     pub(in crate::admin::page) fn dead_link(&self) -> String {
         format!("/dead?handler={}", encoded(&self.name))
     }
@@ -91,7 +91,7 @@ impl HandlerRow {
         number(self.lag)
     }
 
-    /// How long the oldest event has waited.
+    /// How long the oldest undelivered event has waited; a dash for less than a second.
     pub(in crate::admin::page) fn waited(&self) -> String {
         if self.lag_seconds == 0 { "–".to_owned() } else { duration_of_secs(self.lag_seconds) }
     }

@@ -18,9 +18,9 @@ use crate::{
     },
 };
 
-/// The maximum number of values in a field of the form.
+/// The maximum number of values in a field of the form; a selected value may come in addition.
 const CHOICES_MAX: usize = 200;
-/// The maximum size of all values of such a field in bytes.
+/// The maximum size of all values of such a field in bytes, without that selected value.
 const CHOICE_BYTES: usize = 16 << 10;
 /// The maximum number of funnel groups: BIK's categories, and owners without a category.
 const GROUPS_MAX: usize = 20;
@@ -31,7 +31,7 @@ pub(super) struct MessageFigures {
     pub(super) choices: Vec<FilterField>,
     pub(super) groups: Vec<Funnel>,
     pub(super) total: Funnel,
-    /// No message was sent to a customer.
+    /// No message was sent to a customer in the period.
     pub(super) is_empty: bool,
     /// The number of messages from customers.
     pub(super) incoming: String,
@@ -66,7 +66,7 @@ pub(super) struct PeriodStep {
     pub(super) columns: [(i64, String); 5],
 }
 
-/// Messages that failed for one class of reasons.
+/// The messages that failed with one class of failures.
 pub(super) struct FailureCount {
     pub(super) class: Arc<str>,
     pub(super) about: String,
@@ -74,15 +74,15 @@ pub(super) struct FailureCount {
     pub(super) share: Percentage,
 }
 
-/// A source with its figures and the time since its last event.
+/// A source with its figures since the start of the period, and the time since its last event.
 pub(super) struct SourceFigures {
     pub(super) name: Arc<str>,
     pub(super) link: String,
     pub(super) last_at: When,
-    /// The time since then.
+    /// The time since `last_at`.
     pub(super) silent: String,
     pub(super) events: String,
-    /// Delay from BIK's timestamp to our receipt, median and p90.
+    /// The delay from BIK's timestamp to receipt, median and p90.
     pub(super) late: [String; 2],
     pub(super) disordered: Percentage,
     pub(super) repeated: Percentage,
@@ -200,7 +200,7 @@ fn choice(
     FilterField { name, label, values }
 }
 
-/// All steps of the period, including those without messages.
+/// The steps of the period, including those without messages if there are at most 400 steps.
 fn by_step(period: &FigurePeriod, rows: Vec<FunnelRow>) -> Vec<PeriodStep> {
     let mut steps: BTreeMap<Timestamp, FunnelRow> =
         period.steps().into_iter().map(|at| (at, FunnelRow::default())).collect();

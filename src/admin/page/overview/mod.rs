@@ -20,13 +20,13 @@ use needs::Need;
 #[template(path = "overview.html")]
 struct OverviewPage {
     frame: Frame,
-    /// Nothing was ever received.
+    /// No event was ever stored.
     is_empty: bool,
     needs: Vec<Need>,
     handlers: Vec<HandlerRow>,
-    /// `None` if insight is disabled.
+    /// `None` if insight is disabled or could not be opened.
     figures: Option<MessageFigures>,
-    /// How far insight is behind; `None` if it is up to date.
+    /// How far insight is behind, as text; `None` if it is at most 1,000 events behind, or not available.
     behind: Option<String>,
 }
 

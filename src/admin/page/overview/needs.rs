@@ -18,7 +18,7 @@ pub(super) struct Need {
     pub(super) link: Option<String>,
 }
 
-/// Waiting customers are counted up to this number.
+/// Above this number, the text says only that more customers wait.
 pub(super) const WAITING_MAX: usize = 100;
 
 pub(super) fn all(

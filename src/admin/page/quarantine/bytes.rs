@@ -21,7 +21,7 @@ pub(super) struct MarkedText {
     pub(super) after: String,
     /// The error position is the end of the bytes.
     pub(super) ends_wrong: bool,
-    /// There are more bytes than shown.
+    /// More bytes follow those that are shown.
     pub(super) is_cut: bool,
 }
 
@@ -45,8 +45,8 @@ impl MarkedText {
     }
 }
 
-/// Decodes bytes as UTF-8. Invalid bytes become U+FFFD. Control characters other than newline and tab become their
-/// Unicode control pictures.
+/// Decodes bytes as UTF-8. Invalid bytes and bidirectional control characters become U+FFFD. ASCII control characters
+/// other than newline and tab become their Unicode control pictures.
 fn readable(bytes: &[u8]) -> String {
     let picture = |letter: char| match letter {
         '\n' | '\t' => letter,

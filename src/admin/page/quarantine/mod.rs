@@ -30,7 +30,7 @@ use bytes::{MarkedText, hex};
 /// Entries per page.
 const LIMIT: usize = 50;
 
-/// An entry of the list. It contains none of its bytes.
+/// An entry of the list, without its bytes.
 struct QuarantineTableRow {
     id: i64,
     source: Arc<str>,

@@ -18,7 +18,7 @@ use crate::{
 /// A replay in the list.
 pub(in crate::admin::page) struct ReplayTableRow {
     pub(in crate::admin::page) row: ReplayRow,
-    /// The link to the handler's page, if the handler runs in this process.
+    /// The link to the handler's page, if the handler is configured.
     pub(in crate::admin::page) link: Option<String>,
     pub(in crate::admin::page) tag: Tag,
     pub(in crate::admin::page) through: Percentage,
@@ -31,7 +31,7 @@ pub(in crate::admin::page) struct ReplayTableRow {
 }
 
 impl ReplayTableRow {
-    /// All replays, newest first; with `of`, only those of this handler.
+    /// The active and the most recently ended replays, newest first; with `of`, only those of this handler.
     pub(in crate::admin::page) fn all(
         shared: &AdminState,
         of: Option<&str>,
@@ -53,7 +53,7 @@ impl ReplayTableRow {
         let signed = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
         let by_seq = row.cursor.map(|cursor| (cursor.saturating_sub(row.after), row.upto - row.after));
         let through = row.done.zip(row.events).filter(|(_, events)| *events > 0).or(by_seq);
-        // The progress is unknown if the replay ended before this process started, or still waits to start.
+        // The progress is unknown if the replay was cancelled before this process started, or still waits to start.
         let through = through.map_or_else(
             || Percentage::new(0, 0, ""),
             |(done, all)| Percentage::new(signed(done), signed(all), "ok"),

@@ -1,4 +1,4 @@
-//! The starts of replays: a form that is submitted twice starts only one.
+//! The starts of replays: a form that is submitted twice starts only one replay.
 
 use std::collections::VecDeque;
 
