@@ -2,14 +2,14 @@
 
 use crate::event::{Category, Fact, Owner, Status, View};
 
-/// Returns whether somebody answered this customer. A broadcast is no answer.
+/// Returns whether the fact is an answer to the customer: a `sent` message to the customer that is no broadcast.
 pub(super) fn is_answer(fact: &Fact<'_>) -> bool {
     let broadcast = fact.owner.and_then(Owner::category) == Some(Category::Broadcast);
     !fact.is_incoming && fact.status == Some(&Status::Sent) && !broadcast
 }
 
-/// Returns the facts of an event, in the order of its infos; at least one. Only a fact of a message has a message id,
-/// and only a message that was sent has a status and an owner.
+/// Returns the facts of an event, in the order of its infos; at least one. Only a fact about a message has a message
+/// id, and only a fact about a message to a customer has a status and an owner.
 pub(super) fn facts<'a>(view: &'a View<'_>) -> impl Iterator<Item = Fact<'a>> {
     let most = if matches!(view, View::Other(_)) { 1 } else { usize::MAX };
     view.facts().take(most).map(move |fact| match view {

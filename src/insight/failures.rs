@@ -6,14 +6,14 @@ use serde::Deserialize;
 
 /// The built-in table, with the phrases of BIK §4.
 pub(super) const BUILT_IN: &str = include_str!("failures.toml");
-/// The class of a text that contains no phrase of the table.
+/// The class of a failure without a text, or with a text that contains no phrase of the table.
 pub(super) const UNKNOWN: &str = "unknown";
 
 /// The table of classes.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FailureClasses {
-    /// In order: the first class that matches counts.
+    /// The classes in the order of the table: the first one that matches counts.
     #[serde(rename = "class", default)]
     classes: Vec<FailureClass>,
 }
@@ -24,7 +24,7 @@ pub struct FailureClasses {
 pub(super) struct FailureClass {
     /// The name of the class, as shown and counted.
     pub name: String,
-    /// The meaning of the class, in one line for people.
+    /// The meaning of the class, in one line.
     #[serde(default)]
     pub about: String,
     /// The class matches if the failure's text contains one of these phrases, ignoring case.
@@ -48,8 +48,8 @@ impl FailureClasses {
     /// Loads the table from a file, or the built-in one if `path` is `None`.
     ///
     /// # Errors
-    /// Returns [`FailureClassesError`] if the file cannot be read, a class has no name or no phrase, or two
-    /// classes have the same name.
+    /// Returns [`FailureClassesError`] if the file cannot be read, is not valid TOML, or has an unknown key; if a class
+    /// has no name, no phrase or an empty phrase; or if two classes have the same name.
     pub fn load(path: Option<&Path>) -> Result<Self, FailureClassesError> {
         let Some(path) = path else { return Self::parse(BUILT_IN, "this binary") };
         let named = path.display().to_string();
@@ -79,7 +79,7 @@ impl FailureClasses {
         }
     }
 
-    /// Returns the class of a failure's text, or `UNKNOWN`.
+    /// Returns the class of a failure by its text, or `UNKNOWN`.
     pub fn class_of(&self, text: Option<&str>) -> &str {
         let Some(text) = text else { return UNKNOWN };
         let text = text.to_lowercase();
@@ -94,7 +94,7 @@ impl FailureClasses {
         self.classes.iter().map(|class| &*class.name)
     }
 
-    /// Returns the meaning of a class, for people; empty if the table does not say.
+    /// Returns the meaning of a class; empty if the table has none for it.
     pub fn about(&self, name: &str) -> &str {
         self.classes.iter().find(|class| class.name == name).map_or("", |class| &class.about)
     }

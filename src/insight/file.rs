@@ -18,7 +18,7 @@ const FORMAT: i64 = 2;
 /// "biki": marks the file as insight's.
 const APPLICATION_ID: i64 = 0x6269_6b69;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Page cache of the writing connection, in KiB: the indexes by message and by customer.
+/// Page cache of the writing connection, in KiB. It is meant to hold the indexes by message and by customer.
 const WRITER_CACHE_KIB: i64 = 64 << 10;
 /// Size of the write-ahead log, in pages, that starts a checkpoint.
 const CHECKPOINT_PAGES: i64 = 4_000;
@@ -108,7 +108,7 @@ impl InsightFile {
         }
     }
 
-    /// The inner error describes a file that is not insight's, or has a newer format.
+    /// Opens the connection that writes. The inner error describes a file that is not insight's, or has a newer format.
     fn open(&self) -> rusqlite::Result<Result<Connection, String>> {
         let connection = Connection::open_with_flags(
             &self.path,
@@ -126,7 +126,8 @@ impl InsightFile {
             _ => return Ok(Err("it is a database of another program".to_owned())),
         }
         connection.pragma_update(None, "journal_mode", "WAL")?;
-        // A power cut may lose the last seconds. The cursor is lost with them, so these events are processed again.
+        // A power cut may undo the last transactions. This also sets back the cursor, so their events are processed
+        // again.
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;

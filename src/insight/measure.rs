@@ -1,7 +1,8 @@
 //! Insight's figures as metrics. They are gathered at each scrape, one scrape at a time.
 //!
-//! The labels do not depend on what BIK sends: they are the categories in this code and the classes of the table. An
-//! owner without a category counts as [`OTHER`], and so does a class that the table no longer has.
+//! The labels do not depend on what BIK sends: they are the categories in this code, the classes of the failure table,
+//! and the configured sources. An owner without a category counts as [`OTHER`], and so does a class that the table no
+//! longer has.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -47,7 +48,7 @@ fn show_waiting(connection: &Connection, metrics: &Metrics, now: Timestamp) -> r
     Ok(())
 }
 
-/// Sets the silence of each source, including the time before this process started.
+/// Sets the time since the last event of each configured source, which may be before this process started.
 fn show_silence(connection: &Connection, metrics: &Metrics, now: Timestamp) -> rusqlite::Result<()> {
     for row in ask::sources(connection, now)? {
         // A source that is no longer configured has no metric, because it would be silent forever.
@@ -75,7 +76,7 @@ fn show_messages(connection: &Connection, metrics: &Metrics, now: Timestamp) -> 
             metrics.recent_messages.get_or_create(&labels).set(count);
         }
     }
-    // `OTHER` holds many owners, each with its own percentiles. They cannot be combined.
+    // `OTHER` stands for many owners, and the percentiles of several owners cannot be combined.
     for category in categories().filter(|category| *category != OTHER) {
         let took = took.get(category).copied().unwrap_or_default();
         for (quantile, ms) in [("0.5", took.p50_ms), ("0.9", took.p90_ms), ("0.99", took.p99_ms)] {
@@ -108,7 +109,7 @@ fn show_failures(
     Ok(())
 }
 
-/// Selects messages first seen in this hour or the last one, because figures are kept per hour.
+/// Selects messages first seen in the current hour or the one before, because figures are kept per hour.
 fn recent(now: Timestamp) -> FigureQuery {
     FigureQuery {
         since: Some(now.plus_ms(-HOUR_MS)),

@@ -2,8 +2,8 @@
 //!
 //! [`Insight`] reads the journal with its own cursor and stores what it learns in its own file. The cursor moves in
 //! the transaction that stores the data, so each event counts once. Neither intake nor a handler waits for insight.
-//! The data can be rebuilt from the journal ([`Insight::rebuild`]), as far back as the journal goes. Messages and
-//! customers are kept for `retention`; figures without personal data are kept forever.
+//! The data can be rebuilt from the journal ([`Insight::rebuild`]), as far back as the journal goes. Messages,
+//! customers and events without a message are kept for `retention`; figures without personal data are kept forever.
 
 pub mod ask;
 mod facts;
@@ -51,7 +51,7 @@ use crate::{
 
 /// Maximum number of events per class that are processed in one transaction.
 const BATCH: usize = 2_000;
-/// How often the thread checks for old data while there is nothing else to do.
+/// How often the thread of insight checks for old data while no events arrive.
 const TICK_EVERY: Duration = Duration::from_secs(60);
 /// Maximum number of idle connections that are kept for questions.
 const READERS: usize = 4;
@@ -96,7 +96,7 @@ impl From<&rusqlite::Error> for Error {
     }
 }
 
-/// The read side: its writing thread, and its connections for questions.
+/// The read side: the thread that writes the file, and the connections for questions.
 pub struct Insight {
     scribe: Scribe,
     progress: watch::Receiver<LedgerProgress>,
@@ -184,8 +184,9 @@ impl Insight {
         }
     }
 
-    /// Deletes the data that the journal can restore, and starts to process the journal again. Resolves once the
-    /// rebuild has started. Figures of events that the journal no longer has stay.
+    /// Deletes all messages and customers, and the figures that the journal can restore; then processes the journal
+    /// again. Resolves once this has started. Figures of events that the journal no longer has stay; messages and
+    /// customers that only such events mention are lost.
     ///
     /// # Errors
     /// Returns an [`Error`] if the journal or the file fails.
@@ -196,7 +197,7 @@ impl Insight {
         self.scribe.ask(ScribeOp::Rebuild { after: low - 1, from, tip }).await
     }
 
-    /// Asks the file a question. Each question sees one snapshot of the file.
+    /// Runs a question, a function that reads the file. Each question sees one snapshot of the file.
     ///
     /// # Errors
     /// Returns [`Error::File`] if SQLite fails, and [`Error::Stopped`] if the runtime shuts down.

@@ -14,8 +14,8 @@ CREATE TABLE word (
   text        TEXT    NOT NULL UNIQUE
 );
 
--- The uses of a word: 0 source, 1 store, 2 channel, 3 owner, 4 ownerId, 5 status, 6 eventName, 7 failure class. Each
--- kind has a limit; words beyond it count as 'other'.
+-- The uses of a word: 0 source, 1 store, 2 channel, 3 owner, 4 ownerId, 5 status, 6 eventName, 7 failure class. Kinds 1
+-- to 6 have a limit; words beyond it count as 'other'.
 CREATE TABLE vocabulary (
   kind        INTEGER NOT NULL,
   word        INTEGER NOT NULL,
@@ -88,7 +88,7 @@ CREATE TABLE occurrence (
 CREATE INDEX occurrence_contact ON occurrence (contact, seq) WHERE contact IS NOT NULL;
 CREATE INDEX occurrence_name ON occurrence (name, seq);
 
--- Failure reasons, as BIK sent them.
+-- Failure reasons, as BIK sent them. Longer ones are cut after 1,000 characters; a cut reason ends with ….
 CREATE TABLE reason (
   id          INTEGER PRIMARY KEY,
   text        TEXT    NOT NULL UNIQUE
@@ -104,7 +104,7 @@ CREATE TABLE slice (
   owner_id    INTEGER
 );
 
--- Figures without personal data, kept for ever: per hour in which a message was first received, later per day. `at` is
+-- Figures without personal data, kept forever: per hour in which a message was first received, later per day. `at` is
 -- the hour, in hours since the epoch.
 CREATE TABLE figure (
   at          INTEGER NOT NULL,

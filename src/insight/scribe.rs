@@ -121,8 +121,7 @@ fn work(
         });
         // The requester may no longer wait for the reply.
         drop(reply.send(done.map_err(|error| Error::from(&error))));
-        // Purge one slice after each request, so that purging continues under load; purge everything while no request
-        // waits.
+        // Purge once after each request, so that purging continues under load; purge everything while no request waits.
         while due <= Instant::now() {
             due = purge(&mut ledger, retention, &clock);
             // A stop does not wait for the purge: it continues after the next start.
@@ -133,7 +132,7 @@ fn work(
     }
 }
 
-/// Purges one slice of expired rows. Returns when the next purge is due.
+/// Runs [`Ledger::purge`] once. Returns when the next run is due: at once if there may be more expired rows.
 fn purge(ledger: &mut Ledger, retention: Period, clock: &Clock) -> Instant {
     let more = ledger.purge(clock.deletion(), retention).unwrap_or_else(|error| {
         let class = Error::from(&error).class();
@@ -181,7 +180,7 @@ mod tests {
     async fn expired_rows_are_deleted_under_traffic_and_completely() {
         let folder = tempfile::tempdir().unwrap();
         let (scribe, _, asks) = scribe(&folder);
-        // More than one slice, and no tick follows.
+        // More than one purge deletes, and no tick follows.
         scribe.ask(ScribeOp::Apply { after: 0, events: events(1..=5_000), through: 5_000 }).await.unwrap();
         let left = || asks.query_row("SELECT count(*) FROM message", [], |row| row.get::<_, i64>(0)).unwrap();
         let begun = Instant::now();

@@ -11,7 +11,7 @@ use crate::settings::{Period, Wrong};
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Whether insight runs. If false, nothing is learned, and the page shows only events.
+    /// Whether insight runs. Without it the page has no figures, messages, conversations or search.
     pub enabled: bool,
     /// The file of insight; its directory is created if it is missing. `None`: `insight.db` next to the journal.
     pub path: Option<PathBuf>,
@@ -22,7 +22,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Returns why the table of failures cannot be used, if insight is enabled. Reads its file.
+    /// Reads the table of failures. Returns why it cannot be used; `None` if it can, or if insight is disabled.
     pub fn check(&self) -> Option<Wrong> {
         let error = FailureClasses::load(self.failures.as_deref().filter(|_| self.enabled)).err()?;
         Some(Wrong::new(&["failures"], error.to_string()))

@@ -1,5 +1,5 @@
-//! The vocabularies that insight groups by. A sender chooses the words, so each vocabulary has a limit. Words beyond
-//! it are counted as [`OTHER`].
+//! The vocabularies that insight groups by. The sender chooses the words of most vocabularies, so these have a limit.
+//! Words beyond the limit are counted as [`OTHER`].
 
 use crate::event::{Channel, Owner, Status};
 
@@ -34,7 +34,7 @@ impl Vocabulary {
         Self::FailureClass,
     ];
 
-    /// Maximum number of words. Words that an operator chooses have no limit.
+    /// Maximum number of words, apart from those that BIK documents. Words that an operator chooses have no limit.
     pub(super) const fn bound(self) -> usize {
         self.bound_and_known().0
     }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{clock::Timestamp, event::canonical_address};
 
-/// How long after the customer's last message BIK accepts free-form messages, in ms (BIK §4).
+/// How long after the customer's last message BIK accepts free-form messages, in milliseconds (BIK §4).
 pub const WINDOW_MS: i64 = 24 * 60 * 60 * 1_000;
 
 /// A customer on a channel.
@@ -121,8 +121,8 @@ fn whole<T>(
     Ok((page, None))
 }
 
-/// Returns the customers who wrote since a time and have no answer yet (a broadcast is no answer), longest wait
-/// first.
+/// Returns the customers who wrote since a time and have no answer yet (a broadcast is no answer), longest wait first;
+/// at most `limit`, and at most 1,000.
 ///
 /// # Errors
 /// Returns SQLite errors.

@@ -32,11 +32,11 @@ const FEW_SLICES: i64 = 64;
 names! {
     /// The dimensions that figures can be grouped by. The names are those in requests and answers.
     pub enum Dimension {
-        /// BIK's category of the owner.
+        /// BIK's category of the owner; the owner itself if BIK documents no category.
         Category = "category",
         /// BIK's word for the sender.
         Owner = "owner",
-        /// The id of the sender, such as one broadcast or automation.
+        /// The id of the sender, such as the id of a broadcast or an automation.
         OwnerId = "ownerId",
         /// The source that received the message's events.
         Source = "source",
@@ -81,15 +81,15 @@ impl Dimension {
 /// Selects and groups figures.
 #[derive(Clone, Debug, Default)]
 pub struct FigureQuery {
-    /// Only messages first seen in this hour or later.
+    /// Only messages first seen in the hour of this time or later.
     pub since: Option<Timestamp>,
-    /// Only messages first seen before this hour.
+    /// Only messages first seen before the hour of this time.
     pub until: Option<Timestamp>,
     /// Only messages with these values in these dimensions. Hours and days are not allowed here.
     pub only: Vec<(Dimension, String)>,
     /// The dimensions that the figures are grouped by.
     pub by: Vec<Dimension>,
-    /// Whether to include test broadcasts (`TEST_CAMPAIGN`, T14).
+    /// Whether to include test broadcasts (`TEST_CAMPAIGN`, BIK T14).
     pub tests: bool,
 }
 
@@ -101,7 +101,7 @@ pub struct FunnelRow {
     pub group: Vec<Option<Arc<str>>>,
     /// Number of messages from customers.
     pub incoming: i64,
-    /// Number of messages to customers; the counts below are parts of it.
+    /// Number of messages to customers; `sent` to `deleted` count parts of them.
     pub messages: i64,
     /// Number of messages handed over to the channel.
     pub sent: i64,
@@ -201,7 +201,7 @@ pub fn funnel(connection: &Connection, query: &FigureQuery) -> rusqlite::Result<
             *took = Percentiles::from(spread);
         }
     }
-    // A group whose messages are all counted in another group by now has only zeros.
+    // A group has only zeros if all its messages are now counted in another group, because a value became known.
     Ok(rows.into_values().filter(|row| row.incoming != 0 || row.messages != 0).collect())
 }
 
@@ -331,7 +331,7 @@ impl<'a> CompiledQuery<'a> {
         Ok(None)
     }
 
-    /// Calls `see` for each row of sums.
+    /// Calls `visit` for each row of sums.
     fn each(
         &self,
         connection: &Connection,

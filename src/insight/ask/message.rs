@@ -18,7 +18,7 @@ use crate::{
     event::{Category, OrderKey, Owner, Status},
 };
 
-/// The first event of a message is late if it comes more than this long after the message was created.
+/// The first event of a message is late if it comes more than this many milliseconds after the message was created.
 const LATE_MS: i64 = 60_000;
 
 // The command line reads the state as a `String`. Without `deny_unknown_fields`, the schema of an entry would refer to
@@ -37,11 +37,11 @@ pub struct MessageRow<S = MessageState> {
     pub channel: Option<Arc<str>>,
     /// Whether the customer sent the message.
     pub incoming: bool,
-    /// BIK's word for the sender; null for a message from a customer.
+    /// BIK's word for the sender; null if it is unknown, as for a message from a customer.
     pub owner: Option<Arc<str>>,
-    /// The id of the sender, such as one broadcast or automation.
+    /// The id of the sender, such as the id of a broadcast or an automation.
     pub owner_id: Option<Arc<str>>,
-    /// BIK's category of the owner.
+    /// BIK's category of the owner; null if the owner is unknown or has none.
     pub category: Option<Cow<'static, str>>,
     /// The state of the message; null for a message from a customer.
     pub state: Option<S>,
@@ -110,7 +110,7 @@ impl MessageRow {
     }
 }
 
-/// Returns BIK's category of an owner.
+/// Returns BIK's category of an owner; `None` if the owner has none.
 pub(super) fn category_of(owner: &str) -> Option<&'static str> {
     Owner::from(owner).category().map(Category::as_str)
 }
@@ -122,7 +122,7 @@ pub struct Timeline<S = MessageState> {
     /// The message itself.
     #[serde(flatten)]
     pub message: MessageRow<S>,
-    /// The events about the message, in order of arrival; at most 1,000.
+    /// The events about the message, in order of arrival; only the first 1,000.
     pub sightings: Vec<Sighting>,
 }
 

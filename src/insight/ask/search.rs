@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{clock::Timestamp, event::canonical_address};
 
-/// Maximum number of rows that each index returns for a page. A page may have fewer rows than requested and still
+/// Maximum number of ids that each [`Path`] returns for a page. A page may have fewer rows than requested and still
 /// have a next page.
 const ROWS_MAX: usize = 10_000;
 /// Maximum number of failure texts that a search by text considers.
@@ -48,7 +48,7 @@ pub struct ListPage<T> {
     pub next: Option<i64>,
 }
 
-/// Returns a page of messages, newest first.
+/// Returns a page of messages, newest first. A search by message id returns all messages with this id, one per source.
 ///
 /// # Errors
 /// Returns SQLite errors.
@@ -74,7 +74,7 @@ pub fn search(
     }
     let paths = paths(connection, query)?;
     let (above, below) = bounds(connection, query)?;
-    // Each path returns ids of one index, newest first. The page takes the newest ids of all paths.
+    // Each path returns ids from one index, newest first. The page takes the newest ids of all paths.
     let mut ids: Vec<i64> = Vec::new();
     let mut searched_to = above;
     for path in &paths {
@@ -122,12 +122,13 @@ fn paths(connection: &Connection, query: &SearchQuery) -> rusqlite::Result<Vec<P
     Ok(ids.into_iter().map(|id| Path { condition, value: Some(id) }).collect())
 }
 
-/// Returns the addresses under which a customer of BIK is known.
+/// Returns the ids in insight's file of a customer, one per address and channel; at most 100.
 fn contacts_of(connection: &Connection, customer: &str) -> rusqlite::Result<Vec<i64>> {
     ids(connection, "SELECT id FROM contact WHERE customer = ?1 LIMIT 100", &[&customer])
 }
 
-/// Returns the newest failure texts that contain `part`. Not by LIKE: SQLite ignores the case of ASCII letters only.
+/// Returns the ids of the newest failure texts that contain `part`. LIKE is not used, because it ignores the case of
+/// ASCII letters only.
 fn reasons_with(connection: &Connection, part: &str) -> rusqlite::Result<Vec<i64>> {
     let mut select = connection.prepare_cached("SELECT id, text FROM reason ORDER BY id DESC")?;
     let mut rows = select.query([])?;
@@ -165,7 +166,7 @@ fn bounds(connection: &Connection, query: &SearchQuery) -> rusqlite::Result<(i64
     Ok((above, until.min(query.before.unwrap_or(i64::MAX))))
 }
 
-/// A condition whose index returns ids in order.
+/// A condition on messages that has an index, so that it finds ids in order.
 struct Path {
     /// The further SQL condition; empty for every message.
     condition: &'static str,

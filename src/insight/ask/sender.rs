@@ -29,7 +29,7 @@ pub struct ArrivalRow {
     pub events: i64,
     /// Number of statuses that came after a later step of their message.
     pub disordered: i64,
-    /// Number of statuses that their message already had.
+    /// Number of statuses `sent`, `delivered`, `read` or `failed` that their message already had.
     pub repeated: i64,
 }
 
@@ -45,7 +45,7 @@ pub struct SourceRow {
     pub events: i64,
     /// Number of statuses that came after a later step of their message.
     pub disordered: i64,
-    /// Number of statuses that their message already had.
+    /// Number of statuses `sent`, `delivered`, `read` or `failed` that their message already had.
     pub repeated: i64,
     /// The delay from BIK's `createdAt` to receipt, of the first event of each message.
     pub late: Percentiles,
@@ -81,7 +81,7 @@ pub fn arrivals(
         .collect()
 }
 
-/// Returns every source that has ever received an event, by name.
+/// Returns every source that has ever received an event, by name, with its figures since the hour of `since`.
 ///
 /// # Errors
 /// Returns SQLite errors.

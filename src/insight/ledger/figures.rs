@@ -43,7 +43,7 @@ fn add_sql(keys: &str, sums: &[&str]) -> String {
     format!("ON CONFLICT (at, {keys}) DO UPDATE SET {added}")
 }
 
-/// Adds rows of a time, the keys and the sums to a table, except for the hours up to `after`.
+/// Adds rows to a table, except for the hours up to `after`. A row has the hour, the keys and the sums.
 fn add_rows<const COLUMNS: usize>(
     connection: &Connection,
     (table, keys, sums): FigureTable,
@@ -68,7 +68,7 @@ enum Measure {
     ToRead = 1,
 }
 
-/// Counts of received events, per hour, source and event name.
+/// Counts of received events of one hour, source and event name.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Arrival {
     pub events: i64,

@@ -43,9 +43,9 @@ pub(super) enum StatusOrder {
     First,
     /// New information about the message.
     Next,
-    /// A status that comes after a later step.
+    /// A status that arrives after a later step of the message.
     Disordered,
-    /// A status that was known before.
+    /// A `sent`, `delivered`, `read` or `failed` that was received before.
     Repeated,
 }
 

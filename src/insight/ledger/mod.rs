@@ -46,7 +46,7 @@ pub struct Ledger {
     cursor: u64,
     /// Figures of this hour and earlier do not change: the journal no longer has all of their events.
     figures_after: i64,
-    /// The day for which old words were last folded, in days since the epoch.
+    /// The day for which `fold_old_words` last ran, in days since the epoch; `None` if it has not run in this process.
     folded_day: Option<i64>,
     /// When `catch_up` last ran; `None` if it has not run in this process.
     caught_up: Option<Instant>,
@@ -82,7 +82,7 @@ struct ContactChange {
 }
 
 impl Ledger {
-    /// Opens the file. It is locked for this process as long as the returned [`InsightFile`] lives.
+    /// Opens the file and locks it for this process until the returned [`InsightFile`] is dropped.
     ///
     /// # Errors
     /// Returns [`InsightOpenError`] if the file cannot be opened.
@@ -103,7 +103,7 @@ impl Ledger {
         Ok((ledger, Arc::new(file)))
     }
 
-    /// Every event up to this seq is in the file.
+    /// Every event up to this seq is processed.
     pub const fn cursor(&self) -> u64 {
         self.cursor
     }
@@ -116,7 +116,8 @@ impl Ledger {
         self.mark("rebuild").map(|tip| tip.map(|tip| tip.try_into().unwrap_or_default()))
     }
 
-    /// Stores all events up to `through`, given in order of seq. Skips events up to the cursor.
+    /// Stores all events up to `through`, given in order of seq. Skips events up to the cursor, and events that bikhook
+    /// itself created.
     ///
     /// # Errors
     /// Returns SQLite errors; nothing is stored then.
@@ -140,9 +141,9 @@ impl Ledger {
         stored
     }
 
-    /// Deletes the data that the journal can restore. The journal begins after `after`, and its first event was
-    /// received at `from`. The caller must then apply all events up to `tip` again. Figures of hours that the journal
-    /// does not cover completely stay.
+    /// Deletes all messages and customers, and the figures that the journal can restore. The journal begins after
+    /// `after`, and its first event was received at `from`. The caller must then apply all events up to `tip` again.
+    /// Figures of hours that the journal does not cover completely stay.
     ///
     /// # Errors
     /// Returns SQLite errors; nothing is deleted then.
@@ -174,8 +175,8 @@ impl Ledger {
         self.reload()
     }
 
-    /// Runs a transaction. If it fails or panics, the state in memory is read again from the file. A failure of
-    /// insight affects nothing else; insight tries again later, like a handler.
+    /// Runs a transaction. If it fails or panics, it is rolled back, and the state in memory is read again from the
+    /// file. A failure of insight affects nothing else; insight tries again later, like a handler.
     fn transact(&mut self, work: impl FnOnce(&mut Self) -> rusqlite::Result<()>) -> rusqlite::Result<()> {
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let worked = catch_unwind(AssertUnwindSafe(|| work(self)));

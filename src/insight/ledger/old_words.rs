@@ -1,5 +1,6 @@
-//! Removes old words and slices from a vocabulary that is more than half full, to make room for new words. Their
-//! figures stay, counted as `other`. A failure's text is deleted with its last message.
+//! Once a day: deletes failure texts that no message uses. If a vocabulary, or the table of slices (the combinations of
+//! words by which messages are counted), is more than half full, puts `other` in place of the words that are no longer
+//! used. The figures are added to those of `other`.
 
 use std::collections::HashSet;
 
@@ -17,11 +18,13 @@ use super::{
 use crate::clock::Timestamp;
 
 impl Ledger {
-    /// Deletes failure texts that no message has any more. If a vocabulary is more than half full, folds its old
-    /// words into `other`: words that no message, and no figure since `before`, uses. Runs once per day of `before`.
+    /// Deletes failure texts that no message uses. A word or slice is unused if no message and no figure since `before`
+    /// has it. In a vocabulary that is more than half full, puts `other` in place of the unused words. If the table of
+    /// slices is more than half full, puts `other` in place of all words of the unused slices. Does nothing if it
+    /// already ran for the day of `before`.
     ///
     /// # Errors
-    /// Returns SQLite errors; the failed step changes nothing then.
+    /// Returns SQLite errors; the failed transaction is rolled back.
     pub(super) fn fold_old_words(&mut self, before: Timestamp) -> rusqlite::Result<()> {
         let day = hour_of(before).div_euclid(DAY_HOURS);
         if self.folded_day == Some(day) {
@@ -73,7 +76,7 @@ impl Ledger {
             .map(drop)
     }
 
-    /// Chooses the slices to fold, and the slice that each one is folded into.
+    /// Chooses the slices to replace. Writes the ids of each one and of its replacement to the table `folded`.
     fn choose_slices(&mut self, before: Timestamp, crowded: &[Vocabulary]) -> rusqlite::Result<()> {
         let live: HashSet<i64> = self
             .connection
@@ -104,7 +107,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Folds event names that no arrival since `before` has.
+    /// Puts `other` in place of event names that no arrival since `before` has.
     fn fold_event_names(&mut self, before: Timestamp) -> rusqlite::Result<()> {
         let other = self.words.id(&self.connection, Vocabulary::EventName, OTHER)?;
         self.connection.execute(
@@ -116,7 +119,8 @@ impl Ledger {
         self.connection.execute("DELETE FROM folded", []).map(drop)
     }
 
-    /// Adds the figures of folded rows to those of their target, in each table of figures with this column.
+    /// For each pair in the table `folded`, moves the figures of the old id to the new id, in each table of figures
+    /// with this column.
     fn move_figures(&self, column: &str) -> rusqlite::Result<()> {
         for figures in TABLES {
             let (table, keys, _) = figures;

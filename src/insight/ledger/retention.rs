@@ -1,4 +1,5 @@
-//! Deletes messages and customers that are older than the retention. Their figures stay, and are then summed per day.
+//! Deletes messages, customers and events without a message that are older than the retention. The figures stay, and
+//! are then summed per day.
 
 use std::time::{Duration, Instant};
 
@@ -9,13 +10,13 @@ use super::{
 };
 use crate::{clock::Timestamp, settings::Period};
 
-/// Maximum number of messages that are deleted in one transaction.
+/// Maximum number of messages, of customers, and of events without a message that are deleted in one transaction.
 const PURGE_ROWS: usize = 2_000;
 
 impl Ledger {
-    /// Deletes a slice of the data that is older than `retention` at `now`. Returns whether there may be more. The
-    /// stored time of deletions may be far behind `now`, because the clock may have been corrected. It catches up by
-    /// at most a day per hour.
+    /// Deletes a part of the data that is older than `retention` at `now`. Returns whether there may be more; if not,
+    /// sums old figures per day and replaces old words. The stored time of deletions may be far behind `now`, because
+    /// the clock may have been corrected. It catches up by at most a day per hour.
     ///
     /// # Errors
     /// Returns SQLite errors.
@@ -27,8 +28,8 @@ impl Ledger {
             ledger.set_mark("deletion", now.as_ms())?;
             let limit = i64::try_from(PURGE_ROWS).unwrap_or(i64::MAX);
             let ms = before.as_ms();
-            // Sorted by the time at which they were first seen, so the query ends at the first message that is new
-            // enough.
+            // The messages are sorted by the time at which they were first seen, so the query ends at the first one
+            // that is new enough.
             let old: Vec<i64> = ledger
                 .connection
                 .prepare_cached("SELECT id FROM message WHERE first_at < ?1 ORDER BY first_at LIMIT ?2")?

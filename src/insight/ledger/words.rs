@@ -1,5 +1,5 @@
-//! The ids of values that repeat in the file: words, slices, reasons and customers. Ids that were looked up stay in
-//! memory.
+//! The ids of values that repeat in the file: words, slices (the combinations of words by which messages are counted),
+//! failure texts and customers. Ids that were looked up stay in memory.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::event::{Event, WORD_CHARS, excerpt};
 
-/// Maximum number of slices. Messages of a further slice are counted only by source.
+/// Maximum number of slices, apart from one per source. Messages of a further slice are counted only by source.
 pub(super) const MAX_SLICES: usize = 50_000;
 /// Maximum number of customer ids in memory, enough for the active customers. At the limit all are dropped.
 const CACHED_CONTACTS: usize = 200_000;
