@@ -14,7 +14,7 @@ use crate::{
 
 /// A page ends after this many claims of both classes.
 const CLAIMS: usize = 20;
-/// Events claimed at once, per class.
+/// The maximum number of events of each class in a claim.
 pub const CHUNK: usize = 1_000;
 
 /// A page of events, oldest first, while it is being read.

@@ -1,4 +1,4 @@
-//! `/healthz` and `/readyz`, for supervisors and load balancers. They need no credentials.
+//! `/healthz` and `/readyz`, for supervisors and load balancers. Neither needs credentials.
 
 use std::sync::Arc;
 

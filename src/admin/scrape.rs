@@ -23,7 +23,7 @@ pub(super) async fn metrics(State(shared): State<Arc<AdminState>>) -> impl IntoR
     ([(CONTENT_TYPE, OPENMETRICS)], metrics.render())
 }
 
-// If the journal or insight fails, the scrape still returns the other metrics: they are needed most then.
+// If the journal or insight fails, the scrape still returns the other metrics, which are needed most in that case.
 
 async fn of_the_journal(shared: &AdminState) {
     match timeout(PATIENCE, shared.parts.journal.figures()).await {

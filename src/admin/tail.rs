@@ -21,7 +21,7 @@ use crate::{
 
 /// The maximum number of open tails.
 pub(super) const TAILS: usize = 32;
-/// Events per class that are read at once.
+/// The maximum number of events of each class in a claim.
 const BATCH: usize = 64;
 /// The maximum time without a message. Keep-alives show the client that the server is alive, and let the server detect
 /// clients that are gone.

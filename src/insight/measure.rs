@@ -1,4 +1,4 @@
-//! Insight's figures as metrics. They are gathered at each scrape, one scrape at a time.
+//! Insight's figures as metrics. A scrape updates the metrics, unless the update of another scrape is running.
 //!
 //! The labels do not depend on what BIK sends: they are the categories in this code, the classes of the failure table,
 //! and the configured sources. An owner without a category counts as [`OTHER`], and so does a class that the table no

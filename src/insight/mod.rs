@@ -1,7 +1,7 @@
 //! The read side: the outcome of each message, and figures about all messages.
 //!
-//! [`Insight`] reads the journal with its own cursor and stores what it learns in its own file. The cursor moves in
-//! the transaction that stores the data, so each event counts once. Neither intake nor a handler waits for insight.
+//! [`Insight`] reads the journal with a separate cursor, and stores the outcomes in a separate file. The cursor moves
+//! in the transaction that stores the data, so each event counts once. Neither intake nor a handler waits for insight.
 //! The data can be rebuilt from the journal ([`Insight::rebuild`]), as far back as the journal goes. Messages,
 //! customers and events without a message are kept for `retention`; figures without personal data are kept forever.
 
@@ -103,7 +103,7 @@ pub struct Insight {
     failures: FailureClasses,
     readers: Arc<Mutex<Vec<Connection>>>,
     metrics: Arc<Metrics>,
-    /// One permit, so that metrics are gathered once at a time.
+    /// One permit: only one update of the metrics runs at a time.
     measuring: Arc<Semaphore>,
     file: Arc<InsightFile>,
 }

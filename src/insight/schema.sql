@@ -137,7 +137,8 @@ CREATE TABLE spread (
   PRIMARY KEY (at, slice, measure, bucket)
 ) WITHOUT ROWID;
 
--- Received events, per hour of arrival, source and event name.
+-- Received events, per hour of arrival, source and event name. Of the repeated statuses, only sent, delivered, read and
+-- failed are counted.
 CREATE TABLE arrival (
   at          INTEGER NOT NULL,
   source      INTEGER NOT NULL,

@@ -24,9 +24,9 @@ const PURGE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A request to the thread.
 pub(super) enum ScribeOp {
-    /// Store all events up to `through`. Ignored if a rebuild has started since they were read.
+    /// Store all events up to `through`. Ignored if a rebuild has started since the events were read.
     Apply {
-        /// The cursor when the events were read; they begin after it.
+        /// The cursor when the events were read. The events begin after this seq.
         after: u64,
         /// The events, in order of seq.
         events: Vec<Arc<Event>>,

@@ -14,7 +14,7 @@ use crate::{
     journal::{AppendBatch, AppendReceipt, Journal, QuarantineEntry, RetryOf},
 };
 
-/// The number of elements that are decoded and stored at once.
+/// The maximum number of elements in a part, which is decoded and stored as one.
 const PART: usize = 10_000;
 
 /// The quarantine entry with this id.

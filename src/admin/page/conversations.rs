@@ -123,7 +123,7 @@ struct Bubble {
     /// The text of the message, or the name of the event.
     said: MessageText,
     at: When,
-    /// The tick such as `✓✓`, its CSS class, and its meaning.
+    /// The ticks, such as `✓✓`, with their CSS class and meaning; `None` for an incoming or failed message.
     ticks: Option<(&'static str, &'static str, &'static str)>,
     failure: Option<String>,
     deleted: bool,
@@ -210,7 +210,7 @@ async fn of_message(visit: &PageVisit, message: &MessageRow) -> Bubble {
     }
 }
 
-/// The ticks that people know from WhatsApp, each with its CSS class and meaning.
+/// The ticks of a state, as in WhatsApp, with their CSS class and meaning; `None` for a failed message.
 const fn ticks(state: MessageState) -> Option<(&'static str, &'static str, &'static str)> {
     match state {
         MessageState::Accepted => Some(("·", "", "accepted")),

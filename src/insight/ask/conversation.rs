@@ -1,4 +1,4 @@
-//! Customers: who wrote last, who waits for an answer, and their conversations.
+//! Customers: those with the latest events, those who wait for an answer, and the conversation with each.
 
 use std::sync::Arc;
 

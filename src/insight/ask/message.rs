@@ -21,8 +21,8 @@ use crate::{
 /// The first event of a message is late if it comes more than this many milliseconds after the message was created.
 const LATE_MS: i64 = 60_000;
 
-// The command line reads the state as a `String`. Without `deny_unknown_fields`, the schema of an entry would refer to
-// this one, which allows no `kind` and no `text`.
+// The command line reads the state as a `String`. With `deny_unknown_fields`, the schema of a conversation's entry
+// lists these members, instead of referring to this schema, which allows neither the `kind` nor the `text` of an entry.
 /// A message, as shown in a list.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -1,4 +1,4 @@
-//! Searches messages by what is known of them.
+//! Searches messages by id, address, customer, failure text, state, direction and time.
 
 use rusqlite::{Connection, OptionalExtension, ToSql, params_from_iter};
 use serde::Serialize;

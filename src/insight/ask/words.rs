@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use crate::event::{WORD_CHARS, excerpt};
 
-/// Looks up words, and remembers them.
+/// Looks up words and their ids. Keeps in memory the words that it has looked up by id.
 pub(super) struct WordLookup<'a> {
     connection: &'a Connection,
     known: RefCell<HashMap<i64, Arc<str>>>,

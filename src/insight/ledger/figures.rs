@@ -1,4 +1,4 @@
-//! The changes of a batch to the figures. They are collected, and written with one statement per row.
+//! The changes that a batch makes to the figures: collected in memory, then written with one statement per row.
 
 use std::collections::HashMap;
 
@@ -25,8 +25,8 @@ pub(super) const TABLES: [FigureTable; 5] = [
     ("lateness", "source, bucket", &["events"]),
 ];
 
-/// Returns SQL that sums rows by `at` and `groups`, and adds them to the rows of a table. `from` is the rest of the
-/// SELECT.
+/// Returns SQL that sums rows by `at` and `groups`, and adds the sums to the rows of a table. `from` is the part of the
+/// SELECT after FROM.
 pub(super) fn add_sums_sql((table, keys, sums): FigureTable, at: &str, groups: &str, from: &str) -> String {
     let columns = sums.join(", ");
     let summed = sums.iter().map(|sum| format!("sum({sum})")).collect::<Vec<_>>().join(", ");

@@ -1,10 +1,10 @@
-// The page of live events. Rows come as HTML over server-sent events, newest first. They are drawn once a frame, and
-// the oldest are removed. The browser's EventSource reconnects automatically and continues after the last row. This
-// script closes a silent connection.
+// The page of live events. Rows come as HTML over server-sent events, newest first. New rows are drawn at most once per
+// animation frame, and the oldest rows are removed. The browser's EventSource reconnects automatically and continues after
+// the last row. If a connection is silent for too long, this script closes it and opens another.
 "use strict";
 (() => {
   const ROWS_MAX = 200;
-  // The server sends something at least every 5 s.
+  // The server sends a message about every 5 s, or more often.
   const SILENCE_MS = 15_000;
   const AGAIN_MS = 3_000;
   const FULL_MS = 10_000;

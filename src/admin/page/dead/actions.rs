@@ -16,14 +16,14 @@ use crate::admin::{
     },
 };
 
-/// `POST /dead/count`: the number of matching dead letters, and the form that retries them. The fields are those of the
-/// list.
+/// `POST /dead/count`: shows the number of matching dead letters, and a form that retries these. The fields are those
+/// of the list's form.
 pub(in crate::admin::page) async fn count_matching(posted: Posted) -> PageResult {
     let back = (links::with_query("/dead", &list_fields(&posted.fields)), "Back to the list");
     confirm_retry(posted.visit, &posted.fields, back).await
 }
 
-/// The number of dead letters that match a request, and the form that retries them.
+/// Shows the number of dead letters that match a request, and a form that retries these.
 pub(in crate::admin::page) async fn confirm_retry(
     visit: PageVisit,
     form: &FormFields,
@@ -56,7 +56,7 @@ pub(in crate::admin::page) async fn confirm_retry(
     })
 }
 
-/// `POST /dead/retry`: retries all matching dead letters up to `newest`. The other fields are those of the list.
+/// `POST /dead/retry`: retries all matching dead letters up to `newest`. The other fields are those of the list's form.
 pub(in crate::admin::page) async fn retry_matching(posted: Posted) -> PageResult {
     let (form, shared) = (&posted.fields, &posted.visit.shared);
     let newest: Option<i64> = form.read("newest")?;

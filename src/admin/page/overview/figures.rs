@@ -88,7 +88,7 @@ pub(super) struct SourceFigures {
     pub(super) repeated: Percentage,
 }
 
-/// The fields: name, label, and the dimension that they filter by.
+/// The fields of the form: name, label, and the dimension that each filters by.
 const FIELDS: [(&str, &str, Dimension); 4] = [
     ("category", "Category", Dimension::Category),
     ("channel", "Channel", Dimension::Channel),

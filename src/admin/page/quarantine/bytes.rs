@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 /// The maximum number of bytes shown as text.
 const TEXT_BYTES: usize = 16 * 1024;
-/// How many of these bytes are before a distant error position.
+/// How many of these bytes are before the error position, if that is more than `TEXT_BYTES / 2` from the start.
 const BEFORE_BYTES: usize = 4 * 1024;
 /// The maximum number of bytes shown as hex digits.
 pub(super) const HEX_BYTES: usize = 2 * 1024;
@@ -26,7 +26,7 @@ pub(super) struct MarkedText {
 }
 
 impl MarkedText {
-    /// Selects the bytes around the error position.
+    /// Selects the bytes around the error position; without one, the first bytes.
     pub(super) fn of(bytes: &[u8], wrong: Option<usize>) -> Self {
         let begins_at = wrong.filter(|at| *at > TEXT_BYTES / 2).map_or(0, |at| at - BEFORE_BYTES);
         let end = bytes.len().min(begins_at + TEXT_BYTES);
