@@ -26,7 +26,7 @@ use crate::{clock::Timestamp, event::Owner, names::names};
 pub const GROUPS: usize = 500;
 /// Maximum total size of the groups' texts, in bytes.
 const GROUP_BYTES: usize = 256 << 10;
-/// With this many slices or fewer, the number of groups needs no limit.
+/// The number of groups is limited only if there are more slices than this.
 const FEW_SLICES: i64 = 64;
 
 names! {
