@@ -1,9 +1,10 @@
 //! Authentication of senders (BIK T1).
 //!
-//! The value of the `Authorization` header is parsed into one candidate per [`Form`], and each candidate is hashed.
-//! Every candidate is compared with every credential of its kind. The comparison is of digests, in constant time, and
-//! does not stop at the first match. `form` and `not_after` are not secret, so they are checked after a match. If there
-//! are several `Authorization` headers, only the first counts; no sender has a reason to send two.
+//! The value of the `Authorization` header is parsed into at most one candidate per [`Form`], and each candidate is
+//! hashed. Every candidate is compared with every credential, and matches only one of its kind. The comparison is of
+//! digests, in constant time, and does not stop at the first match. `form` and `not_after` are not secret, so they are
+//! checked after a match. If there are several `Authorization` headers, only the first counts; no sender has a reason
+//! to send two.
 
 use std::sync::{
     Arc,
@@ -76,15 +77,15 @@ impl Keyring {
         Ok(())
     }
 
-    /// The status of each credential, by name.
+    /// The status of each credential, sorted by name.
     pub(super) fn status(&self, source: &Arc<str>) -> impl Iterator<Item = CredentialStatus> {
         self.credentials.iter().map(|credential| credential.status(Arc::clone(source)))
     }
 }
 
 names! {
-    /// Why a credential was not accepted. For the log only: the sender gets less detail. The names are the values of the
-    /// label `reason` in metrics.
+    /// Why a credential was not accepted. The log and the metrics contain the reason, the answer does not. The names
+    /// are the values of the label `reason` in metrics.
     #[derive(thiserror::Error)]
     pub enum Denied {
         /// The request has no `Authorization` header.
@@ -97,25 +98,24 @@ names! {
         #[error("the credential has expired (not_after)")]
         Expired = "expired",
         /// The matching credential is limited to another form.
-        #[error("the credential came in another form than its setting `form` allows")]
+        #[error("the credential came in a form that its setting `form` does not allow")]
         OtherForm = "other_form",
     }
 }
 
-/// A credential of the public side with its last use.
+/// A credential of the public side with its last use, without the secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Credential")]
 pub struct CredentialStatus {
-    // It holds nothing of the secret.
     pub source: Arc<str>,
     pub name: Arc<str>,
     pub kind: CredentialKind,
     /// The only form that is accepted; null if every form is.
     pub pinned: Option<Form>,
-    /// The form in which the credential last came; null if it was not used.
+    /// The form in which the credential last came; null if it was not used since the start of the process.
     pub form: Option<Form>,
-    /// When the credential was last used; null if it was not used.
+    /// When the credential was last used; null if it was not used since the start of the process.
     pub last_used_at: Option<Timestamp>,
     /// Number of uses since the start of the process.
     pub uses: u64,
@@ -219,7 +219,7 @@ impl Candidates {
     }
 }
 
-/// Returns the rest after the scheme `Basic` (in any case) and its blanks.
+/// Returns the rest after the scheme `Basic` (in any case) and the blanks that follow it. `None` for anything else.
 fn after_basic(header: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = header.split_at_checked(5)?;
     let blank = rest.first().is_some_and(u8::is_ascii_whitespace);

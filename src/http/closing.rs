@@ -18,13 +18,15 @@ use tokio::{
 
 use super::problem::{Problem, RequestId};
 
-/// The time limits for sending a last answer and for draining the peer's bytes, and the most bytes to drain.
+/// The time limit for sending a last answer, and again for draining the peer's bytes.
 const LINGER: Duration = Duration::from_secs(2);
+/// How many bytes are drained; the last read may exceed it.
 const LINGER_BYTES: usize = 16 * 1024 * 1024;
 /// The size of one read, in bytes; the bytes are dropped at once.
 const PIECE: usize = 16 * 1024;
 
-/// Answers an incomplete or invalid request, then drains the connection. `id` is that of the answer.
+/// Sends an error answer to an incomplete or invalid request, then drains the connection. `id` is the request id of the
+/// answer; without a `detail`, the text depends on the status.
 pub(super) async fn refuse(
     mut stream: TcpStream,
     status: StatusCode,
@@ -59,7 +61,8 @@ pub(super) async fn linger(mut stream: TcpStream) -> io::Result<()> {
     timeout(LINGER, read_off).await.unwrap_or(Ok(()))
 }
 
-/// The buffer lives on the stack only during the read, because thousands of connections may drain at once.
+/// Reads up to [`PIECE`] bytes and drops them. Returns their number: 0 at the end of the stream. The buffer is on the
+/// stack for the time of the read only, because thousands of connections may drain at once.
 fn drop_piece(stream: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
     let mut piece = [MaybeUninit::uninit(); PIECE];
     let mut buf = ReadBuf::uninit(&mut piece);

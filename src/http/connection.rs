@@ -4,9 +4,9 @@
 //! buffers exist from the end of a head until one second after the answer, or until the next head begins to arrive. So
 //! thousands of idle or slow connections cost little memory.
 //!
-//! A connection ends when hyper ends it, when it is idle or in a head for too long (`pulse`), when it is closed in
-//! favour of another one (`table`), or when the listener stops. If the answer is ready while the peer is still sending,
-//! the rest is drained so that the answer reaches the peer (`closing`).
+//! A connection ends when the peer or hyper closes it, when a timeout passes (`pulse`), when it is closed in favour of
+//! another one (`table`), or when the listener stops. If the answer is ready while the peer is still sending, the rest
+//! is drained so that the answer reaches the peer (`closing`).
 
 use std::{convert::Infallible, future::poll_fn, net::SocketAddr, pin::Pin, sync::Arc, task::Poll};
 
@@ -40,8 +40,8 @@ use super::{
     table::{Member, Membership},
 };
 
-/// The limit of hyper's read buffer in bytes, unless the header limit is higher. hyper reads a body in pieces of at
-/// most this size.
+/// The maximum size of hyper's read buffer in bytes, unless the header limit is higher. hyper reads a body in pieces of
+/// at most the size of that buffer.
 const BUFFER: usize = 64 * 1024;
 
 /// A service for HTTP requests. Clones share the same state.
@@ -67,7 +67,7 @@ pub trait Site: Clone + Send + Sync + 'static {
     fn closed(&self) {}
 }
 
-/// Requests have the [`Peer`] in their extensions.
+/// Answers with the routes of the router. Handlers find the [`Peer`] in the extensions of a request.
 impl Site for Router {
     type Body = Body;
 
@@ -95,7 +95,8 @@ impl Peer {
         self.address
     }
 
-    /// Records that the connection has sent an accepted credential, which extends its idle timeout.
+    /// Records that the connection has sent an accepted credential. Its idle timeout is longer from now on, and it no
+    /// longer counts against the limit per address.
     pub fn authenticated(&self) {
         self.member.become_known();
     }
@@ -137,7 +138,7 @@ pub(super) async fn run_connection<S: Site>(
     let answer = match ended {
         ConnectionEnd::TooSlow => Some((late, None)),
         ConnectionEnd::HeadDropped => {
-            Some((late, Some("too many unfinished requests are open, and this is the oldest one")))
+            Some((late, Some("too many request heads are unfinished: send a head without pauses")))
         }
         ConnectionEnd::ByHyper => pulse.withheld().map(|status| (status, None)),
         ConnectionEnd::Idle | ConnectionEnd::ByPeer | ConnectionEnd::HeadReady | ConnectionEnd::Detached => {
@@ -154,7 +155,7 @@ pub(super) async fn run_connection<S: Site>(
         }
     };
     tokio::select! {
-        biased; // the answer is sent, even if a new connection already needs the place
+        biased; // what can be sent at once is sent, even if a new connection already waits for the slot
         closed = closing => if let Err(error) = closed {
             tracing::debug!(%error, "connection failed while closing");
         },
@@ -162,7 +163,7 @@ pub(super) async fn run_connection<S: Site>(
     }
 }
 
-/// Resolves when a new connection needs the place of this one, which is closing.
+/// Resolves on [`CloseOrder::Leave`]: a new connection waits for the slot of this one, which is closing.
 async fn place_is_needed(pulse: &Pulse) {
     poll_fn(|cx| match pulse.poll_order(cx) {
         Poll::Ready(()) if pulse.is_ordered(CloseOrder::Leave) => Poll::Ready(()),
@@ -171,7 +172,7 @@ async fn place_is_needed(pulse: &Pulse) {
     .await;
 }
 
-/// Counts a connection as open while it exists.
+/// Reports a connection to the site as opened, and as closed when the guard is dropped.
 struct OpenGuard<S: Site>(S);
 
 impl<S: Site> OpenGuard<S> {
@@ -187,10 +188,10 @@ impl<S: Site> Drop for OpenGuard<S> {
     }
 }
 
-/// Why one stage of a connection ended, or the whole connection.
+/// Why a connection, or one stage of it, ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ConnectionEnd {
-    /// The head is complete and goes to hyper.
+    /// The head goes to hyper: it is complete, too large or invalid.
     HeadReady,
     /// The connection is idle or in an unfinished head: hyper and its buffers are dropped.
     Detached,
@@ -201,12 +202,12 @@ enum ConnectionEnd {
     HeadDropped,
 }
 
-/// Waits for a complete head, without hyper.
+/// Waits, without hyper, until a head is ready for hyper or the connection ends.
 async fn await_head(stream: &TcpStream, head: &mut Head, member: &Member) -> ConnectionEnd {
     let pulse = member.pulse();
     loop {
         if !head.is_empty() {
-            pulse.has_read(); // bytes that arrived after the last request
+            pulse.has_read(); // the bytes are new, or hyper read them with the last request
             member.hold_head(head.capacity());
         }
         let deadline = pulse.deadline().unwrap_or_else(Instant::now);

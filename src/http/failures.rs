@@ -1,5 +1,5 @@
-//! Limits failed authentications per address. Above the limit, only the answer to a *failure* is delayed. A valid
-//! credential from the same address, such as a proxy, never waits.
+//! Limits failed authentications per address (IPv4, or IPv6 /64). Above the limit, only the answer to a *failure* is
+//! delayed. A valid credential from the same address, such as that of a proxy, never waits.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -22,7 +22,7 @@ use super::{
 
 /// How long an answer above the limit is delayed.
 const ANSWER_DELAY: Duration = Duration::from_secs(1);
-/// How many answers are delayed at once, because each of them keeps its connection open.
+/// How many answers are delayed at once. It is limited because each of them keeps its connection open.
 const DELAYED_MAX: usize = 64;
 const SLOTS: usize = 4096;
 
@@ -65,8 +65,7 @@ impl AuthFailures {
         }
     }
 
-    /// Counts a failure of this address. Above the limit it waits a second, unless too many answers are delayed
-    /// already.
+    /// Counts a failure of this address. Above the limit, waits a second, unless too many answers are delayed already.
     ///
     /// # Errors
     /// Returns [`TooManyFailures`] above the limit.

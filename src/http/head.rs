@@ -1,5 +1,6 @@
-//! The head of a request that has not fully arrived. It is kept in a buffer of about its own size, and goes to hyper
-//! once it is complete: hyper's own buffer grows in steps of up to 64 KiB.
+//! The head of a request that has not fully arrived. Its buffer grows with the head and takes less memory than hyper's
+//! buffer, which grows in steps of up to 64 KiB. Once the head is complete, too large or invalid, its bytes go to
+//! hyper.
 
 use std::io;
 
@@ -84,7 +85,8 @@ impl Head {
         self.bytes.len() >= self.limit || self.has_end() || !begins_with_method(&self.bytes)
     }
 
-    /// Looks for an empty line after the first non-empty line. Bare line feeds count (RFC 9112, section 2.2).
+    /// Returns whether an empty line follows the first non-empty line. A bare line feed ends a line, too (RFC 9112,
+    /// section 2.2).
     fn has_end(&mut self) -> bool {
         let begin = self.bytes.iter().position(|byte| !is_line_break(*byte)).unwrap_or(self.bytes.len());
         let from = self.searched.max(begin);
@@ -99,7 +101,8 @@ const fn is_line_break(byte: u8) -> bool {
     matches!(byte, b'\r' | b'\n')
 }
 
-/// Returns false for TLS and other protocols; hyper refuses them at their first byte.
+/// Returns whether the bytes are a method or the beginning of one, after any line breaks. TLS and other protocols are
+/// not; hyper refuses them at once.
 fn begins_with_method(bytes: &[u8]) -> bool {
     let mut text = bytes.iter().skip_while(|byte| is_line_break(**byte));
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);

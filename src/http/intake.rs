@@ -1,7 +1,7 @@
-//! [`Intake`]: the public side as a whole. Finds the source of a request, and gives every answer a request id and counts
-//! it.
+//! [`Intake`]: the public side as a whole. It finds the source of a request, gives every answer a request id, and
+//! counts every answer.
 //!
-//! A path is the name of one source, without patterns, so a map finds it. A router would cost a tenth of the request.
+//! Each source has one path without patterns, so a map finds it. A router would take a tenth of the time of a request.
 
 use std::{
     collections::HashMap,
@@ -40,7 +40,7 @@ struct IntakeState {
     ids: RequestIds,
     metrics: Arc<Metrics>,
     by_path: HashMap<String, Arc<Source>>,
-    /// Counts requests that match no source.
+    /// Counts requests that match no source, and incomplete or invalid requests.
     unmatched: Tally,
     last_totals: Mutex<Totals>,
 }
@@ -80,7 +80,7 @@ impl Intake {
         names
     }
 
-    /// Logs the totals since the last call, if anything changed. To be called once a minute.
+    /// Logs the counts since the last call, if there are any. To be called once a minute.
     pub fn log_summary(&self) {
         let now = self.inner.totals();
         let mut last_totals = self.inner.last_totals.lock().unwrap_or_else(PoisonError::into_inner);

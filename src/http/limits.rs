@@ -7,20 +7,22 @@ use std::{
 
 use tokio::time::Instant;
 
-/// A rate limit with a burst of the same size: the generic cell rate algorithm, whose state is a single number.
+/// A rate limit that allows a burst of its whole count: the generic cell rate algorithm (GCRA), whose state is a single
+/// number.
 pub(super) struct Rate {
     period_ns: u64,
     interval_ns: u64,
 }
 
 impl Rate {
-    /// Allows `count` in each `period`; a `count` of 0 allows nothing.
+    /// Allows a burst of `count`, then one per `period / count`. A `count` of 0 allows nothing.
     pub(super) fn per(count: u32, period: Duration) -> Self {
         let period_ns = nanos(period);
         Self { period_ns, interval_ns: period_ns.checked_div(u64::from(count)).unwrap_or(u64::MAX) }
     }
 
-    /// Takes one at the time `now_ns`, or returns how long to wait. `due_ns` is the state and starts at 0.
+    /// Takes one at the time `now_ns`, or returns how long to wait, at most the period. `due_ns` is the state and
+    /// starts at 0.
     pub(super) fn take(&self, due_ns: &AtomicU64, now_ns: u64) -> Result<(), Duration> {
         let next = |due: u64| due.max(now_ns).saturating_add(self.interval_ns);
         due_ns
@@ -39,7 +41,7 @@ pub(super) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// A rate limit that measures the time itself.
+/// A [`Rate`] with its state and a clock.
 pub(super) struct Pace {
     rate: Rate,
     started: Instant,
@@ -47,7 +49,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// Allows `count` in each `period`.
+    /// Allows a burst of `count`, then one per `period / count`.
     pub(super) fn per(count: u32, period: Duration) -> Self {
         Self { rate: Rate::per(count, period), started: Instant::now(), due_ns: AtomicU64::new(0) }
     }
@@ -58,7 +60,8 @@ impl Pace {
     }
 }
 
-/// Limits a repeated log line: the first is logged at once, then one a minute, with the number of suppressed ones.
+/// Limits a repeated log line: the first is logged at once, then at most one a minute, with the number of lines
+/// suppressed before it.
 pub struct LogLimiter {
     pace: Pace,
     suppressed: AtomicU64,

@@ -1,5 +1,6 @@
-//! The accept loop. `axum::serve` has neither timeouts nor a limit on connections. Here a table enforces the limits of
-//! all connections. The loop owns the tasks of its connections, and none of them outlives it.
+//! The accept loop. `axum::serve` has neither timeouts nor a limit on connections. Here each connection has timeouts
+//! (`pulse`), and a table enforces the limits of all connections (`table`). All tasks of connections end before
+//! [`serve`] returns.
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -17,13 +18,15 @@ use super::{
     table::ConnectionTable,
 };
 
-/// The default maximum of Linux (`net.core.somaxconn`); a higher value has no effect there.
+/// The length of the accept queue: the default maximum of Linux (`net.core.somaxconn`). A higher value has no effect
+/// while that maximum is not raised.
 const BACKLOG: u32 = 4096;
 
 /// The result of [`serve`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stopped {
-    /// Connections with a request in flight when the time was up; they were aborted.
+    /// The number of connections that were still open when the time was up, such as those with a request in flight.
+    /// They were aborted.
     pub cut: usize,
 }
 
@@ -39,9 +42,9 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves until `stop` resolves; its value is the time at which to give up. From then on no connection is accepted,
-/// idle connections close at once, and requests in flight may finish until that time. Of the settings, only the limits
-/// on connections and heads count.
+/// Serves until `stop` resolves; its value is the time at which to give up. After `stop`, no connection is accepted,
+/// idle connections close at once, and requests in flight may finish until the time to give up. Of the settings, only
+/// those of connections and heads count.
 pub async fn serve<S: Site>(
     listener: TcpListener,
     site: S,
@@ -86,10 +89,12 @@ fn log_panic(ended: Result<(), JoinError>) {
     }
 }
 
-/// Accepts connections. An error of accept never ends the listener: it is retried after a pause.
+/// Accepts connections. An error of accept never ends the listener: accept is retried, after a pause if the error is
+/// not the peer's.
 struct Acceptor {
     listener: TcpListener,
     table: Arc<ConnectionTable>,
+    /// One permit (a *slot*) for each connection that may be open.
     slots: Arc<Semaphore>,
     /// Accepted, but without a slot yet.
     newcomer: Option<(TcpStream, SocketAddr)>,
@@ -160,8 +165,9 @@ impl Acceptor {
         }
     }
 
-    /// Handles an error of accept. If the peer left before it was accepted, nothing happens. Any other error (such as
-    /// no file descriptors left) may be temporary, so the next attempt waits for a growing pause.
+    /// Handles an error of accept. If the peer left before it was accepted, the next attempt follows at once. Any other
+    /// error (such as no file descriptors left) may be temporary, so the next attempt waits; the pause doubles up to
+    /// [`Self::LONGEST_PAUSE`].
     fn failed(&mut self, error: &io::Error) {
         use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
         if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset) {

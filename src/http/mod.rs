@@ -1,8 +1,10 @@
 //! The public side: receives what BIK posts, makes it durable, and answers.
 //!
-//! [`serve`] accepts connections and enforces their limits; [`Intake`] answers their requests. Each request takes the
-//! same steps: find its source by path (`intake`), check its credential (`auth`), take a place (`places`), then read,
-//! unpack, decode and append its body (`receive`). A step that fails ends the request with a `Refusal`.
+//! [`serve`] accepts connections and enforces their limits; [`Intake`] answers their requests. Each `POST` takes the
+//! same steps: find the source by its path (`intake`), check the credential (`auth`) and the rate (`limits`), wait for
+//! admission within the limits on requests and bytes in flight (`places`), then read, decompress, decode and append the
+//! body (`receive`). A failed step ends the request: with 404 if no source has the path, else with the answer of a
+//! `Refusal`.
 
 mod auth;
 mod body;

@@ -1,7 +1,7 @@
 //! The limits on requests in flight and on the bytes of their bodies.
 //!
-//! With several sources, one half of the room is shared and the other half is reserved in equal parts, one per source.
-//! So no source can use up the part of another one. A single source has the whole room.
+//! With several sources, half of each limit is reserved in equal parts, one per source, and the rest is shared. So no
+//! source can use up the reserve of another one. A single source can use the whole limit.
 
 use std::sync::Arc;
 
@@ -11,14 +11,14 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-/// The room of all sources together.
+/// The capacity of all sources together: for requests in flight, and for the bytes of their bodies.
 pub(super) struct IntakeRoom {
     requests: SharedPart,
     bytes: SharedPart,
     taken: Gauge,
 }
 
-/// One part that all sources share, and one reserve of equal size per source.
+/// One of the limits: a part that all sources share, and the size of the reserve that each source has besides.
 struct SharedPart {
     semaphore: Arc<Semaphore>,
     size: u32,
@@ -49,13 +49,13 @@ impl IntakeRoom {
         Self { requests: SharedPart::new(requests, sources), bytes: SharedPart::new(bytes, sources), taken }
     }
 
-    /// Creates the places of one source, with a reserve of its own.
+    /// Creates the capacity of one source: the shared part and a new reserve. To be called once per source.
     pub(super) fn places(&self) -> Places {
         Places { requests: self.requests.share(), bytes: self.bytes.share(), taken: self.taken.clone() }
     }
 }
 
-/// The room of one source: for its requests in flight, and for the bytes of their bodies.
+/// The capacity that one source can use: for requests in flight, and for the bytes of their bodies.
 pub(super) struct Places {
     requests: SourceShare,
     bytes: SourceShare,
@@ -63,8 +63,9 @@ pub(super) struct Places {
 }
 
 impl Places {
-    /// Waits for a place with room for that many bytes, in order of arrival. `None` if none is free by `until`. A body
-    /// larger than the whole room takes the whole room.
+    /// Admits a request: reserves one request in flight, and that many bytes for its body. Waits until both are free,
+    /// in order of arrival for each part; `None` if they are not free by `until`. If the source can never have that
+    /// many bytes, all that it can have are reserved.
     pub(super) async fn take(&self, bytes: usize, until: Instant) -> Option<RequestPlace> {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let taken = timeout_at(until, self.wait(bytes)).await.ok()?;
@@ -79,7 +80,7 @@ impl Places {
     }
 }
 
-/// The room that one source may use: the shared part and its own reserve.
+/// One of the limits, for one source: the shared part and the reserve of the source.
 struct SourceShare {
     shared: Arc<Semaphore>,
     shared_size: u32,
@@ -88,7 +89,7 @@ struct SourceShare {
 }
 
 impl SourceShare {
-    /// Takes from one part if it is large enough (the reserve is tried first), else from both.
+    /// Takes from one part if one is large enough (the reserve is tried first), else from both.
     async fn take(&self, wanted: u32) -> Result<TakenPermits, AcquireError> {
         if wanted > self.shared_size.max(self.own_size) {
             let shared = acquire(&self.shared, self.shared_size).await?;
@@ -127,7 +128,8 @@ impl TakenPermits {
     }
 }
 
-/// The place of one request. It is dropped when the append has ended, even if nobody waits for the answer any more.
+/// The capacity that an admitted request holds until this value is dropped. An append keeps it until the append has
+/// ended, even if nobody waits for the answer any more.
 pub(super) struct RequestPlace {
     _request: TakenPermits,
     bytes: TakenPermits,
@@ -135,12 +137,12 @@ pub(super) struct RequestPlace {
 }
 
 impl RequestPlace {
-    /// The bytes that the place reserves.
+    /// The number of bytes that are reserved for the body.
     pub(super) fn bytes(&self) -> usize {
         self.bytes.count()
     }
 
-    /// Releases the bytes that the body does not need.
+    /// Releases the reserved bytes above `bytes`.
     pub(super) fn shrink(&mut self, bytes: usize) {
         self.bytes.release(self.bytes.count().saturating_sub(bytes));
     }
@@ -162,7 +164,7 @@ mod tests {
         IntakeRoom::new(requests, bytes, sources, Gauge::default())
     }
 
-    /// Takes places of that many bytes until none is free.
+    /// Admits requests of that many bytes until nothing is free.
     async fn take_all(places: &Places, bytes: usize) -> Vec<RequestPlace> {
         let mut all = Vec::new();
         while let Some(place) = places.take(bytes, Instant::now()).await {

@@ -69,7 +69,8 @@ impl Problem {
         response
     }
 
-    /// The answer as raw HTTP/1.1, for a connection that closes after it.
+    /// The answer as raw HTTP/1.1, for a connection that closes after it. The headers added by [`Self::header`] are
+    /// left out.
     pub(super) fn into_bytes(self, id: Option<RequestId>) -> Vec<u8> {
         let body = self.body(id);
         let mut head = format!(

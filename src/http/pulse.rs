@@ -1,17 +1,17 @@
-//! The state and the deadline of one connection. Four parts share it: the socket sees bytes, the service sees requests,
-//! the driver ends the connection on timeouts and orders, and the table chooses the connection to close when a limit is
-//! reached.
+//! The state and the deadline of one connection. Four parts share it: `socket` sees bytes, the service sees requests,
+//! the driver (the task in `connection`) ends the connection on timeouts and orders, and `table` chooses the connection
+//! to close when a limit is reached.
 //!
 //! hyper has a single timeout for the whole wait for a head, including the idle time before its first byte, so hyper's
 //! timeout is disabled. Here a connection is
-//! - *idle* from the end of an answer to the next byte,
+//! - *idle* from the start of the connection, or from the end of an answer, to the next byte,
 //! - in a *head* from that byte until hyper hands over the request,
 //! - *busy* until the answer is ready,
 //! - *answering* until hyper has taken the whole answer,
 //! - at the end possibly *closing*: further bytes of the peer are read and dropped.
 //!
-//! If the first bytes of the next head arrive in the same read as the end of a request, they are noticed a second
-//! later.
+//! If the first bytes of the next head arrive in the same read as the end of a request, hyper holds them. The
+//! connection then counts as idle until more bytes arrive, or until hyper is detached a second later.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering::Relaxed},
@@ -31,16 +31,17 @@ const KEEP_BUFFERS: Duration = Duration::from_secs(1);
 pub(super) struct Timeouts {
     /// From the first byte of a head to its last.
     pub(super) head: Duration,
-    /// From an answer to the next byte, and for each part of an answer that the peer takes.
+    /// From the start of the connection or from an answer to the next byte, and between two parts of an answer that the
+    /// peer takes.
     pub(super) idle: Duration,
     /// Replaces `idle` until the connection has sent an accepted credential.
     pub(super) stranger_idle: Duration,
 }
 
-/// The state of a connection. Only the connection's own task changes it, except `order`; so the atomics need no
-/// ordering.
+/// The state of a connection. Only the connection's own task changes it, except `order`, so relaxed atomics are enough.
 pub(super) struct Pulse {
-    /// The same for all connections of a listener, so that their times are comparable.
+    /// The zero point of `since_ms` and `until_ms`. It is the same for all connections of a listener, so that their
+    /// times are comparable.
     epoch: Instant,
     timeouts: Timeouts,
     phase: AtomicU8,
@@ -71,16 +72,16 @@ impl ConnectionPhase {
     const ALL: [Self; 5] = [Self::Idle, Self::Head, Self::Busy, Self::Answering, Self::Closing];
 }
 
-/// A request to a connection from outside its task. It is never withdrawn.
+/// An order to a connection from outside its task. It is never withdrawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum CloseOrder {
-    /// Close once idle: the listener stops, or a new connection needs the place.
+    /// Close once idle, because the listener stops or a limit on connections is reached.
     Close = 1,
-    /// Drop the unfinished head, with 408.
+    /// Answer the unfinished head with 408 and close.
     DropHead = 2,
-    /// Do not wait until the peer has read the last answer: a new connection needs the place of this one, which is
-    /// closing or also has [`CloseOrder::DropHead`].
+    /// Do not wait until the peer has read the last answer, because a new connection waits for the slot. Given to a
+    /// connection that is closing, or together with [`CloseOrder::DropHead`].
     Leave = 4,
 }
 
@@ -110,14 +111,14 @@ impl Pulse {
         ConnectionPhase::ALL.get(phase).copied().unwrap_or(ConnectionPhase::Closing)
     }
 
-    /// When the connection entered its phase or last wrote, in milliseconds since `epoch`. Not updated by
-    /// [`ConnectionPhase::Busy`].
+    /// The time of the last write or change of phase, in milliseconds since `epoch`. Neither the start of
+    /// [`ConnectionPhase::Busy`] nor the end of an answer changes it.
     pub(super) fn since_ms(&self) -> u64 {
         self.since_ms.load(Relaxed)
     }
 
-    /// When the current phase times out. `None` while a request is handled or the connection closes: those have limits
-    /// of their own.
+    /// When the current phase times out. `None` while a request is handled or the connection closes: the service and
+    /// `closing` have timeouts for these phases.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let timed = matches!(
             self.phase(),
@@ -133,8 +134,8 @@ impl Pulse {
     }
 
     /// Returns whether hyper can be detached from the connection: all output is written, and the connection waits for
-    /// bytes of the peer. `read_blocked` is needed because hyper also yields after many requests in a row, with a whole
-    /// head in its buffer.
+    /// bytes from the peer. `read_blocked` is needed because hyper also yields after many requests in a row, with a
+    /// whole head in its buffer.
     pub(super) fn is_detachable(&self) -> bool {
         matches!(self.phase(), ConnectionPhase::Idle | ConnectionPhase::Head)
             && self.flushed.load(Relaxed)
@@ -186,8 +187,8 @@ impl Pulse {
         self.body_open.load(Relaxed)
     }
 
-    /// Returns whether the peer may still be sending a body that nobody reads. It must be drained before the socket is
-    /// closed.
+    /// Returns whether the peer may still be sending a body that nobody reads. The rest of that body must be drained
+    /// before the socket is closed.
     pub(super) fn has_unread(&self) -> bool {
         self.unread.load(Relaxed)
     }
@@ -256,7 +257,7 @@ impl Pulse {
         }
     }
 
-    /// Records that hyper has written its buffer. Once the answer is taken, nothing is left to write.
+    /// Records that hyper has written its buffer. If hyper has taken the whole answer before, nothing is left to write.
     pub(super) fn has_flushed(&self) {
         if self.phase() == ConnectionPhase::Idle {
             self.flushed.store(true, Relaxed);

@@ -1,9 +1,12 @@
-//! The steps of one request: authenticate → check the rate → take a place → read → unpack → decode → append → answer.
+//! The steps of one `POST`: authenticate → check the rate → wait for admission → read → decompress → decode → append →
+//! answer.
 //!
-//! `deadline` is one budget for the work of bikhook itself: waiting for a place and, after the last byte of the body,
-//! unpacking, decoding and appending. The time that the sender needs to send its body counts against `body_timeout`
-//! instead. When the budget is spent, the sender gets 503, but an append in flight completes. The batch owns the place
-//! of the request, so the place is released when the append has ended.
+//! A request is *admitted* when it holds capacity of `in_flight` and `in_flight_bytes` (`places`).
+//!
+//! `deadline` is one budget for the work of bikhook itself: waiting for admission and, after the last byte of the body,
+//! decompressing, decoding and appending. The time that the sender needs to send the body counts against `body_timeout`
+//! instead. When the budget is spent, the sender gets 503, but an append that has begun completes. The appended batch
+//! holds the capacity of its request, so the capacity is released when the append has ended.
 
 use std::sync::Arc;
 
@@ -33,7 +36,8 @@ use crate::{
     trace,
 };
 
-/// A body that can exceed this many bytes is unpacked and decoded on a blocking thread, not on a runtime thread.
+/// A request that reserves more than this many bytes is decompressed and decoded on a blocking thread, not on a runtime
+/// thread.
 const LARGE: usize = 256 * 1024;
 
 /// Answers `POST` to a source.
@@ -97,11 +101,11 @@ async fn receive(
 struct ArrivedBody {
     coding: Coding,
     packed: Bytes,
-    /// When the budget for unpacking, decoding and appending is spent.
+    /// When the budget for decompressing, decoding and appending is spent.
     until: Instant,
 }
 
-/// Returns the memory that the body may take, in bytes. A too large `Content-Length` is refused at once.
+/// Returns the most memory that the body can take, in bytes. A `Content-Length` above the limit is refused at once.
 fn room_for(coding: Coding, body: &RequestBody, limit: u64) -> Result<usize, Refusal> {
     let declared = body::declared(body);
     if declared.is_some_and(|bytes| bytes > limit) {
@@ -133,7 +137,7 @@ async fn store(
 /// The result of reading a body that arrived in full.
 enum Read {
     Events(Decoded),
-    /// The body as a whole is unreadable: it is quarantined, and the request is refused.
+    /// The body as a whole is unreadable: it is put into quarantine, and the request is refused.
     Nothing(Quarantined, Refusal),
 }
 

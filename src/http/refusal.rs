@@ -65,7 +65,7 @@ impl Refusal {
         match self {
             // The answer hides the reason, because the sender has not proved that it knows a credential.
             Self::NotAuthenticated(_) => {
-                problem("the Authorization header must have a valid credential of this URL")
+                problem("the Authorization header must have a credential that is valid for this URL")
                     .header(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"bikhook\""))
             }
             Self::TooManyFailures { too_many, .. } => {
@@ -91,7 +91,7 @@ impl Refusal {
                 "the body is not JSON: {detail} at line {line}, column {column}; it is in quarantine"
             ))
             .at(*line, *column),
-            Self::NoPlace => problem("too many requests are in flight").retry_after(1),
+            Self::NoPlace => problem("too many requests or bytes are in flight").retry_after(1),
             Self::TooLate => problem(
                 "storing took too long, but may still succeed; repeat the request: duplicates are dropped",
             )

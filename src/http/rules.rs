@@ -1,5 +1,5 @@
-//! The rules for valid HTTP settings, all in one place. `bikhook check` reports every violation. [`Sources`] that exist
-//! follow the rules, so the public side can be built from them.
+//! The rules for valid settings in `[http]` and `[sources.NAME]`. `bikhook check` reports every violation. [`Sources`]
+//! are created only from valid settings, so building the public side from them cannot fail.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -14,10 +14,10 @@ use crate::{
     settings::{Size, Wrong},
 };
 
-/// The smallest buffer for a head that hyper accepts.
+/// The minimum of `header_limit`: hyper accepts no smaller buffer.
 const HEADER_LIMIT_MIN: Size = Size::kib(8);
-/// The longest key, or user name and password together, in bytes. Its base64 is well below the longest header that is
-/// checked.
+/// The longest key, or user name and password together (with the colon between them), in bytes. Its base64 is well
+/// below the longest header that `auth` checks.
 pub(super) const LONGEST_SECRET: usize = 2 * 1024;
 
 /// Every source of a configuration, checked.
@@ -151,7 +151,8 @@ impl SourceSettings {
     }
 }
 
-/// Returns why a path is not valid. It begins with `/` and has only the characters of a path in RFC 3986.
+/// Returns why a path is not valid; `None` if it is. A valid path begins with `/` and has only the characters of a path
+/// in RFC 3986.
 fn wrong_path(path: &str) -> Option<String> {
     if !path.starts_with('/') {
         return Some(format!("{path:?} must begin with a `/`"));
@@ -161,7 +162,7 @@ fn wrong_path(path: &str) -> Option<String> {
 }
 
 impl CredentialSettings {
-    /// Checks the keys of a credential. The paths are relative to it.
+    /// Checks the keys of a credential. The paths of the violations are relative to the credential.
     pub(super) fn check(&self, name: &str) -> Result<CheckedCredential, Vec<Wrong>> {
         let missing = |key: &str| Wrong::new(&[], format!("the key `{key}` is missing"));
         let secret = match (&self.key, &self.username, &self.password) {
@@ -214,7 +215,7 @@ impl CredentialSettings {
     }
 }
 
-/// Returns why a user name is not valid. On the wire, a colon ends the name (RFC 7617 §2).
+/// Returns why a user name is not valid; `None` if it is. On the wire, a colon ends the name (RFC 7617 §2).
 pub fn wrong_username(name: &str) -> Option<&'static str> {
     match name {
         "" => Some("must not be empty"),

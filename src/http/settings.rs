@@ -20,36 +20,43 @@ pub struct Settings {
     /// The address and port of the public side.
     #[serde(deserialize_with = "crate::settings::address")]
     pub listen: SocketAddr,
-    /// The largest body, measured after unpacking.
+    /// The maximum size of a request body, in bytes: of the compressed body, and of the body after decompression.
     pub body_limit: Size,
-    /// The largest request head.
+    /// The maximum size of a request head, in bytes.
     pub header_limit: Size,
-    /// The time from the first byte of a head to its last.
+    /// The maximum time from the first byte of a head to its last.
     pub header_timeout: Period,
-    /// How long a connection may be idle between requests.
+    /// How long a connection may be idle before a request, or while the peer does not read an answer.
     pub idle_timeout: Period,
-    /// The idle timeout before a connection has sent an accepted credential. A value above `idle_timeout` has no
-    /// effect.
+    /// Replaces `idle_timeout` until the connection has sent an accepted credential. A value above `idle_timeout` has
+    /// no effect.
     pub unauthenticated_idle_timeout: Period,
-    /// The time from the end of the head to the last byte of the body.
+    /// The maximum time to read the body, from the moment the request has been admitted. Waiting for admission counts
+    /// against `deadline`.
     pub body_timeout: Period,
-    /// The time from the last byte of the body to the answer; after it the answer is 503. Waiting for a place counts
-    /// too.
+    /// The maximum time from the last byte of the body to the answer; after it the answer is 503. The wait for
+    /// `in_flight` and `in_flight_bytes` counts too.
     pub deadline: Period,
-    /// Requests in flight at once; further requests wait.
+    /// Maximum number of requests in flight. Further requests wait within `deadline`, then get 503.
     pub in_flight: usize,
-    /// Bytes of request bodies in flight at once; further requests wait.
+    /// Maximum number of bytes that are reserved for the bodies of requests in flight: for a compressed body, its size
+    /// and the most that it can decompress to. Further requests wait as for `in_flight`.
     pub in_flight_bytes: Size,
-    /// Connections open at once; for one more, the connection that has been idle longest is closed, or else one with an
-    /// unfinished head.
+    /// Maximum number of open connections. A further connection closes the one that has been idle longest, or else one
+    /// with an unfinished head.
     pub connections: usize,
-    /// Connections of one address without an accepted credential; for one more, an older one is closed.
+    /// Maximum number of connections from one address (IPv4, or IPv6 /64) without an accepted credential. When a new
+    /// one exceeds it, the connection with the oldest unfinished head is dropped, else the one idle longest is closed;
+    /// if all are busy, none is.
     pub connections_per_address: usize,
-    /// Addresses shared by many senders: exempt from `connections_per_address` and `unauthenticated_idle_timeout`.
+    /// Addresses and networks that many senders share. They are exempt from `connections_per_address` and
+    /// `unauthenticated_idle_timeout`.
     pub trusted_proxies: Vec<Network>,
-    /// Bytes of unfinished heads over all connections.
+    /// Maximum number of bytes of unfinished heads over all connections. Above it, the oldest head of the address with
+    /// the most bytes is dropped.
     pub header_bytes: Size,
-    /// Failed authentications per minute from one address, before it gets 429 instead of 401.
+    /// Failed authentications per minute from one address (IPv4, or IPv6 /64), with a burst of the same number. A
+    /// failure above this rate gets 429 instead of 401.
     pub auth_failures_per_minute: u32,
 }
 
@@ -82,13 +89,14 @@ pub struct SourceSettings {
     /// The path of the URL, from the leading `/`.
     #[serde(default = "default_path")]
     pub path: String,
-    /// `"none"` accepts every request; `"basic"` requires a credential.
+    /// `"none"` accepts requests without a credential; `"basic"` requires one.
     #[serde(default)]
     pub auth: AuthMode,
     /// The accepted credentials, by their names in the configuration.
     #[serde(default)]
     pub credentials: BTreeMap<String, CredentialSettings>,
-    /// Requests per second before this source answers 429. `None` means no limit.
+    /// Requests per second, with a burst of the same number; a request above this rate gets 429. Only requests with an
+    /// accepted credential count. `None` means no limit.
     #[serde(default)]
     pub rate: Option<u32>,
 }
@@ -116,9 +124,9 @@ pub struct CredentialSettings {
     pub username: Option<String>,
     /// The password of a pair; requires `username`.
     pub password: Option<Secret>,
-    /// BIK's authorization key, accepted in every form that carries a key.
+    /// BIK's authorization key. Without `form`, it is accepted in every form but [`Form::Pair`].
     pub key: Option<Secret>,
-    /// The only form that is accepted. `None` accepts every form.
+    /// The only form that is accepted. `None` accepts every form of the credential's kind.
     pub form: Option<Form>,
     /// The last moment at which the credential is accepted, for key rotation. `None` means that it does not expire.
     pub not_after: Option<Timestamp>,

@@ -1,8 +1,10 @@
-//! The stream, request body and response body that hyper uses. They report their progress to a [`Pulse`].
+//! The stream, request body and response body that hyper uses. They report their progress to the [`Pulse`] of the
+//! connection.
 //!
-//! They also correct two behaviours of hyper. hyper closes a socket with unread bytes; that resets the connection, and
-//! the peer may lose the last answer. So [`Socket`] leaves closing to the driver. hyper answers an invalid head by
-//! itself, without a body or a request id. So [`Socket`] withholds that answer, and the driver answers instead.
+//! [`Socket`] also corrects two behaviours of hyper. hyper closes a socket with unread bytes; that resets the
+//! connection, and the peer may lose the last answer. So [`Socket`] leaves closing to the driver (the task in
+//! `connection`). hyper answers an invalid head by itself, without a body or a request id. So [`Socket`] withholds that
+//! answer, and the driver answers instead.
 
 use std::{
     io::{self, IoSlice},
@@ -122,7 +124,7 @@ impl<B> Drop for ResponseBody<B> {
     }
 }
 
-/// The body of a request as it arrives. Reports to the connection when it has been read to its end.
+/// The body of a request as it arrives. Reports to the pulse when it has been read to its end.
 pub struct RequestBody {
     pub(super) body: Incoming,
     pub(super) pulse: Arc<Pulse>,

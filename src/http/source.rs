@@ -77,7 +77,7 @@ impl Source {
     }
 
     /// Checks the sender's credential. A valid credential is never delayed by failures of others at the same address.
-    /// Too many failures from one address delay only the failing answer.
+    /// Too many failures from one address delay only the answers to failures.
     pub(super) async fn authenticate(&self, headers: &HeaderMap, peer: IpAddr) -> Result<(), Refusal> {
         let Some(keyring) = &self.keyring else { return Ok(()) };
         let now = self.shared.journal.clock().now();
@@ -88,7 +88,7 @@ impl Source {
         })
     }
 
-    /// Checks the source's `rate`.
+    /// Counts the request against the source's `rate`. Fails with [`Refusal::TooFast`] above it.
     pub(super) fn pace(&self) -> Result<(), Refusal> {
         self.pace.as_ref().map_or(Ok(()), Pace::take).map_err(Refusal::TooFast)
     }
@@ -98,7 +98,7 @@ impl Source {
         self.keyring.is_none()
     }
 
-    /// The status of its credentials.
+    /// The status of the source's credentials; empty if it needs none.
     pub(super) fn credentials(&self) -> impl Iterator<Item = CredentialStatus> {
         self.keyring.iter().flat_map(|keyring| keyring.status(&self.name))
     }

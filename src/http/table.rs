@@ -1,12 +1,16 @@
 //! The open connections of a listener, and the choice of the one to close when a limit is reached.
 //!
-//! A new connection is always accepted; if a limit is reached, another one is closed for it. At the limit on
-//! connections, that is the connection that has been idle longest, or else one with an unfinished head. The bytes of
-//! unfinished heads are limited over all connections: the address with the most bytes loses its oldest unfinished head.
-//! A *stranger* is a connection without an accepted credential yet. Strangers are limited per address: one more ends
-//! the oldest unfinished head of a stranger of this address, or else the stranger that has been idle longest.
+//! A new connection is never refused: at a limit, an open connection is closed for it. At the limit on connections,
+//! that is the connection that has been idle longest, or else one with an unfinished head; if all are busy, the new
+//! connection waits. Above the limit on the bytes of unfinished heads over all connections, the address with the most
+//! bytes loses its oldest unfinished head.
 //!
-//! Nothing here waits, and a head that arrives complete does not take the lock.
+//! A *stranger* is a connection that has not sent an accepted credential and does not come from a trusted proxy.
+//! Strangers are limited per address (IPv4, or IPv6 /64). A new stranger above the limit closes the stranger of its
+//! address with the oldest unfinished head, or else the one that has been idle longest; if all are busy, none is
+//! closed.
+//!
+//! No call waits for a connection, and a head that arrives at once does not take the lock.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -26,7 +30,8 @@ use super::{
     settings::Settings,
 };
 
-/// How many idle connections one scan finds, to serve later calls as well: a scan visits all connections.
+/// How many idle connections one scan keeps at most. It keeps more than one, for later calls, because a scan visits all
+/// connections.
 const SCANNED_MAX: usize = 64;
 
 /// The open connections of a listener.
@@ -42,18 +47,18 @@ struct OpenConnections {
     next: u64,
     pulses: HashMap<u64, Arc<Pulse>>,
     addresses: HashMap<u64, AddressConnections>,
-    /// The bytes of unfinished heads and their address, in ascending order.
+    /// Each address with unfinished heads, as (bytes of the heads, address), in ascending order.
     by_bytes: BTreeSet<(usize, u64)>,
     head_bytes: usize,
-    /// The result of the last scan for idle connections, as (idle since in ms, id). The longest idle is first.
+    /// The idle connections left from the last scan, as (idle since in ms, id). The longest idle is first.
     idle: VecDeque<(u64, u64)>,
 }
 
-/// The connections of one address, or of one IPv6 /64.
+/// The strangers and the unfinished heads of one address (IPv4, or IPv6 /64).
 #[derive(Default)]
 struct AddressConnections {
     strangers: BTreeSet<u64>,
-    /// Unfinished heads in the order in which they began: (connection, bytes).
+    /// Unfinished heads as (connection, bytes), in the order in which they began.
     heads: BTreeMap<u64, (u64, usize)>,
     bytes: usize,
 }
@@ -69,7 +74,8 @@ impl ConnectionTable {
         Arc::new(Self { epoch: Instant::now(), settings, open: Mutex::default(), log: LogLimiter::default() })
     }
 
-    /// Adds a connection. If its address has too many strangers, another one of them is closed.
+    /// Adds a connection. If its address then has too many strangers, another one of them is closed, unless all are
+    /// busy.
     pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Membership {
         let settings = &*self.settings;
         let trusted = settings.trusted_proxies.iter().any(|network| network.contains(address));
@@ -98,8 +104,8 @@ impl ConnectionTable {
         }))
     }
 
-    /// Closes the connection that has been idle longest. If none is idle, drops an unfinished head. Requests in flight
-    /// are never cut.
+    /// Closes the connection that has been idle longest. If none is idle, drops an unfinished head; if all are busy,
+    /// does nothing. Requests in flight are never cut.
     pub(super) fn make_room(&self) {
         let mut open = self.open();
         let ordered = open.close_longest_idle() || open.close_oldest_head();
@@ -138,7 +144,7 @@ impl OpenConnections {
     }
 
     /// Drops the oldest unfinished head of a stranger of this address, else closes its longest idle stranger. If all
-    /// are busy, none is closed: their requests have limits of their own.
+    /// are busy, none is closed, because requests in flight are never cut.
     fn close_stranger(&mut self, origin: u64, newcomer: u64) {
         let Some(address) = self.addresses.get(&origin) else { return };
         let mut heads = address.heads.iter().map(|(begin, (id, _))| (*begin, *id));
@@ -200,8 +206,8 @@ impl OpenConnections {
         self.by_bytes.insert((address.bytes, origin));
     }
 
-    /// Drops unfinished heads until all are within the limit together: each time the oldest of the address with most
-    /// bytes.
+    /// Drops unfinished heads until all together take at most `most` bytes: each time the oldest one of the address
+    /// with the most bytes.
     fn limit_heads(&mut self, most: usize) {
         while self.head_bytes > most {
             let Some((_, origin)) = self.by_bytes.last().copied() else { return };
@@ -211,9 +217,10 @@ impl OpenConnections {
         }
     }
 
-    /// Drops the oldest unfinished head of the address with the most bytes of them, strangers before others. The
-    /// connection does not wait until the peer has read the answer, or a peer that does not read would delay the new
-    /// connection.
+    /// Drops an unfinished head: the oldest one of a stranger, at the address with the most bytes that has one; else
+    /// the oldest one of any connection, in the same way. Returns false if no head is unfinished. The dropped
+    /// connection does not wait until the peer has read the answer, because a peer that does not read would delay the
+    /// new connection.
     fn close_oldest_head(&mut self) -> bool {
         let stranger = self.oldest_head(|pulse| !pulse.is_known());
         let Some((origin, begin, id)) = stranger.or_else(|| self.oldest_head(|_| true)) else { return false };
@@ -224,7 +231,7 @@ impl OpenConnections {
         true
     }
 
-    /// The oldest such head of the first address that has one, as (origin, begin, connection). The address with the
+    /// The oldest eligible head of the first address that has one, as (origin, begin, connection). The address with the
     /// most bytes is first.
     fn oldest_head(&self, is_eligible: impl Fn(&Pulse) -> bool) -> Option<(u64, u64, u64)> {
         self.by_bytes.iter().rev().find_map(|(_, origin)| {
@@ -266,12 +273,13 @@ impl OpenConnections {
     }
 }
 
-/// The order that makes the connection free its place.
+/// The order that makes an idle or closing connection free its slot.
 fn closing_order(pulse: &Pulse) -> CloseOrder {
     if pulse.phase() == ConnectionPhase::Closing { CloseOrder::Leave } else { CloseOrder::Close }
 }
 
-/// Since when the connection has had no request in flight; 0 for one that is closing, so that it is chosen first.
+/// Since when the connection has been idle, in milliseconds since `epoch`; 0 for one that is closing, so that it is
+/// chosen first. `None` for any other connection.
 fn idle_since(pulse: &Pulse) -> Option<u64> {
     match pulse.phase() {
         ConnectionPhase::Closing => Some(0),
@@ -286,9 +294,9 @@ pub(super) struct Member {
     origin: u64,
     pulse: Arc<Pulse>,
     table: Arc<ConnectionTable>,
-    /// `head_begin` numbers the unfinished heads in the order of their start, and `head_bytes` is the size of this one.
-    /// Both are 0 without an unfinished head.
+    /// The number of the connection's unfinished head, in the order in which heads began; 0 if it has none.
     head_begin: AtomicU64,
+    /// The bytes of the connection's unfinished head; 0 if it has none.
     head_bytes: AtomicUsize,
 }
 
@@ -297,7 +305,8 @@ impl Member {
         &self.pulse
     }
 
-    /// Records that its head is unfinished and takes that many bytes.
+    /// Records that the connection's head is unfinished and takes that many bytes. Drops heads if all together exceed
+    /// the limit.
     pub(super) fn hold_head(&self, bytes: usize) {
         if self.head_bytes.swap(bytes, Relaxed) == bytes {
             return;
@@ -314,21 +323,21 @@ impl Member {
         open.limit_heads(self.table.settings.header_bytes.as_usize());
     }
 
-    /// Records that its head has ended, complete or not.
+    /// Records that the connection's head has ended, complete or not.
     pub(super) fn end_head(&self) {
         if self.head_bytes.swap(0, Relaxed) > 0 {
             self.table.open().forget_head(self.origin, self.head_begin.swap(0, Relaxed));
         }
     }
 
-    /// Records that it has sent an accepted credential.
+    /// Records that the connection has sent an accepted credential.
     pub(super) fn become_known(&self) {
         if self.pulse.become_known() {
             self.table.open().forget_stranger(self.id, self.origin);
         }
     }
 
-    /// Records that it is about to close. From now on it counts only against the limit on connections.
+    /// Records that the connection is about to close. From now on it counts only against the limit on connections.
     pub(super) fn begin_closing(&self) {
         self.end_head();
         self.pulse.enter(ConnectionPhase::Closing);

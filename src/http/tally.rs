@@ -1,4 +1,4 @@
-//! Counters and log lines of one source. The metric handles are created once, because every request uses them.
+//! Counters and log lines of one source. The metric handles are looked up once, because every request uses them.
 
 use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
@@ -25,7 +25,7 @@ const STATUSES: [StatusCode; 13] = [
     StatusCode::INTERNAL_SERVER_ERROR,
 ];
 
-/// The counters of one source, or of the requests that match no source.
+/// The counters of one source, or of the requests that match no source or are incomplete or invalid.
 pub(super) struct Tally {
     source: Arc<str>,
     answers: [Answers; STATUSES.len()],
@@ -66,12 +66,12 @@ impl Tally {
         }
     }
 
-    /// The name of the source; empty for requests that match no source.
+    /// The name of the source; empty if the counters belong to no source.
     pub(super) fn source(&self) -> &str {
         &self.source
     }
 
-    /// Counts and logs any answer to a request.
+    /// Counts an answer, observes its duration, and logs it at DEBUG.
     pub(super) fn answered(&self, status: StatusCode, id: RequestId, took: Duration) {
         self.counted(status);
         self.seconds.observe(took.as_secs_f64());
@@ -80,12 +80,12 @@ impl Tally {
         tracing::debug!(request_id = %id, source = %self.source, status = status.as_u16(), ms = ms(), "request answered");
     }
 
-    /// Counts an answer by its status. Called directly for answers of the connection to an incomplete request.
+    /// Counts an answer by its status. Called directly for the connection's answers to incomplete or invalid requests.
     pub(super) fn counted(&self, status: StatusCode) {
         self.answers(status).count.inc();
     }
 
-    /// Logs a refusal at INFO, at most once a minute per status.
+    /// Logs a refusal at INFO, at most once a minute per source and status.
     pub(super) fn refused(&self, status: StatusCode, context: &RequestContext, why: &dyn fmt::Display) {
         if let Some(more_before) = self.answers(status).log.allow() {
             let source = (!self.source.is_empty()).then_some(&*self.source);
@@ -138,7 +138,7 @@ pub(super) struct RequestContext {
     pub(super) peer: IpAddr,
 }
 
-/// Counts since the start, for the log summary once a minute.
+/// Counts since the start, for the log summary once a minute: of events, and of refused requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Totals {
     pub(super) accepted: u64,

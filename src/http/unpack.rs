@@ -1,4 +1,4 @@
-//! Content-Encoding (BIK T12): gzip and deflate, with a limit on the unpacked size.
+//! Decompression by Content-Encoding (BIK T12): gzip and deflate, with a limit on the decompressed size.
 
 use std::io::{self, Read};
 
@@ -12,7 +12,7 @@ use super::body::extend_within;
 /// Deflate expands one byte to at most this many bytes.
 const MOST_PER_BYTE: u64 = 1032;
 const STEP: usize = 16 * 1024;
-/// The most members that a gzip body may have.
+/// The maximum number of members of a gzip body.
 const MEMBERS_MAX: usize = 10_000;
 
 /// The supported values of Content-Encoding.
@@ -56,7 +56,8 @@ impl Coding {
         }
     }
 
-    /// Returns the most memory that a body can take, packed plus unpacked, in bytes. `declared` is its Content-Length.
+    /// Returns the most memory that a body can take, compressed plus decompressed, in bytes. `declared` is its
+    /// Content-Length.
     pub(super) fn most_bytes(self, declared: Option<u64>, limit: u64) -> u64 {
         let packed = declared.unwrap_or(limit).min(limit);
         match self {
@@ -65,7 +66,7 @@ impl Coding {
         }
     }
 
-    /// Unpacks a body to at most `limit` bytes and never holds more. Gives up at `until`.
+    /// Decompresses a body. Fails as soon as the result exceeds `limit` bytes, or at `until`.
     pub(super) fn unpack(self, packed: &Bytes, limit: usize, until: Instant) -> Result<Bytes, UnpackError> {
         match self {
             Self::Identity => Ok(packed.clone()),
@@ -78,7 +79,7 @@ impl Coding {
     }
 }
 
-/// Why a body could not be unpacked.
+/// Why a body could not be decompressed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum UnpackError {
     #[error("the decompressed body is larger than the limit")]
@@ -89,8 +90,8 @@ pub(super) enum UnpackError {
     Broken(#[from] io::Error),
 }
 
-/// Unpacks one or several gzip members; each ends with a checksum. The number of members is limited because starting
-/// one costs as much as unpacking some KB, even if it is empty.
+/// Decompresses one or several gzip members; each ends with a checksum. The number of members is limited because
+/// starting one costs as much as decompressing some KB, even if the member is empty.
 fn gunzip(packed: &[u8], limit: usize, until: Instant) -> Result<Bytes, UnpackError> {
     let mut rest = packed;
     let mut unpacked = Vec::new();
@@ -116,8 +117,9 @@ fn in_time(until: Instant) -> Result<(), UnpackError> {
     if Instant::now() < until { Ok(()) } else { Err(UnpackError::TooLate) }
 }
 
-/// The stream must end exactly at the last byte. Raw deflate has no checksum, and the start of other data may look like
-/// a valid stream. (flate2's readers do not tell a complete stream from a truncated one.)
+/// Decompresses one zlib stream (or raw deflate if `zlib` is false), which must end exactly at the last byte. Raw
+/// deflate has no checksum, and the start of other data may look like a valid stream. (flate2's readers are not used,
+/// because they do not tell a complete stream from a truncated one.)
 fn inflate(packed: &[u8], limit: usize, until: Instant, zlib: bool) -> Result<Bytes, UnpackError> {
     let mut decoder = Decompress::new(zlib);
     let mut unpacked = Vec::new();
