@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-/// Removes everything but the digits from a phone number: `+91 90909 09090` becomes `919090909090`. Any other address,
-/// such as an e-mail address or an opaque id, stays unchanged.
+/// Removes everything but the digits from a phone number: `+91 90909 09090` becomes `919090909090`. An address is a
+/// phone number if it has digits and otherwise only blanks and `+-().`; any other address, such as an e-mail address or
+/// an opaque id, stays unchanged.
 pub fn canonical_address(address: &str) -> Cow<'_, str> {
     let is_phone = address.bytes().any(|byte| byte.is_ascii_digit())
         && address.chars().all(|c| c.is_ascii_digit() || matches!(c, '+' | ' ' | '-' | '(' | ')' | '.'));

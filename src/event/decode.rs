@@ -11,17 +11,19 @@ use super::{
 /// Every body may have this many elements. The largest expected batch is 10,000 (docs/bik.md, "Build for the worst
 /// case").
 const ELEMENTS_LEAST: u64 = 20_000;
-/// Larger body limits allow one element per this many bytes. BIK's events have several hundred bytes.
+/// A body may have one element per this many bytes of the body limit, if that is more than [`ELEMENTS_LEAST`]. BIK's
+/// events have several hundred bytes.
 const ELEMENT_BYTES: u64 = 256;
 
-/// The most elements that a body may have, for a limit of the body in bytes. Without a limit, a small body of tiny
-/// elements would take much memory and keep the journal busy for a long time.
+/// The maximum number of elements of a body, for a `body_limit` in bytes. Without it, a small body of tiny elements
+/// would take much memory and keep the journal busy for a long time.
 pub const fn elements_limit(body_limit: u64) -> u64 {
     let limit = body_limit / ELEMENT_BYTES;
     if limit > ELEMENTS_LEAST { limit } else { ELEMENTS_LEAST }
 }
 
-/// Reads a body: an array or a single object, each element separately, with trailing commas allowed (BIK T2 to T5).
+/// Reads a body: an array of elements or a single one. Each element is read separately, with trailing commas allowed
+/// (BIK T2 to T5).
 ///
 /// # Errors
 /// Returns [`NotJson`] if the body cannot be split into elements, or if nothing in it is JSON.
@@ -44,7 +46,8 @@ pub fn decode_within(source: &Arc<str>, body: &[u8], limit: u64) -> Result<Optio
     })
 }
 
-/// Reads a body in parts, so that a body with any number of elements takes no more memory than one part.
+/// Reads a body in parts, so that the decoded elements of a body, however many, take no more memory than those of one
+/// part.
 pub struct Decoder<'a> {
     source: &'a Arc<str>,
     body: &'a [u8],
@@ -83,7 +86,7 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// Sets `no_json` to the first position that is not JSON.
+    /// Reads up to `left` elements. Sets `no_json` to the offset of the first error of an element that is not JSON.
     fn read(&mut self, no_json: &mut Option<usize>) -> Result<Decoded, NotJson> {
         let mut decoded = Decoded::default();
         while let Some(left) = self.left.checked_sub(1) {
@@ -143,7 +146,7 @@ impl Decoded {
 /// Bytes that could not be stored as an event, and the reason. The `Debug` output contains no bytes.
 #[derive(Clone)]
 pub struct Quarantined {
-    /// The name of the source that received them.
+    /// The name of the source that received the bytes.
     pub source: Arc<str>,
     /// The bytes exactly as they were received.
     pub bytes: Vec<u8>,
@@ -193,7 +196,7 @@ impl NotJson {
     }
 }
 
-/// The line and column of an offset, both counted from 1; the column is in bytes.
+/// The line and column of an offset in the body, both counted from 1; the column is in bytes.
 fn place(body: &[u8], at: usize) -> (usize, usize) {
     let before = body.get(..at).unwrap_or(body);
     let line_start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);

@@ -12,17 +12,17 @@ use sha2::{Digest as _, Sha256};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key(pub [u8; 16]);
 
-/// A digest of an event's content, which is its rendering (BIK T7). With the same key, it tells a duplicate from a
-/// conflict. The first 16 bytes of a SHA-256.
+/// A digest of an event's content, which is its rendering (BIK T7). Among events with the same key, it distinguishes a
+/// duplicate from a conflict. The first 16 bytes of a SHA-256.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ContentDigest(pub [u8; 16]);
 
-/// Events with the same order key are delivered in order. The first 8 bytes of the SHA-256 of the source and the
-/// `messageId`.
+/// Within a lane, the first deliveries of events with the same order key are in order of `seq`. The first 8 bytes of
+/// the SHA-256 of the source and the `messageId`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OrderKey(pub u64);
 
-/// 32 hexadecimal digits, as sent to destinations.
+/// Writes 32 hexadecimal digits, as destinations get them.
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", u128::from_be_bytes(self.0))
@@ -43,7 +43,8 @@ impl OrderKey {
 }
 
 impl Key {
-    /// The key of an event of envelope A with an `id`; `infos` are the `messageId` and `status` of each info.
+    /// The key of an event of envelope A (BIK §2) with an `id`; `infos` are the `messageId` and `status` of each
+    /// `eventInfo`.
     pub(super) fn of_message<'a>(
         source: &str,
         name: &str,
@@ -57,7 +58,7 @@ impl Key {
         Self(first(fields.digest()))
     }
 
-    /// The key of an event of envelope B with an `eventId` and a `createdAt`.
+    /// The key of an event of envelope B (BIK §3) with an `eventId` and a `createdAt`.
     pub(super) fn of_subscribed(source: &str, name: &str, event_id: &str, created_at: &str) -> Self {
         Self(first(Fields::tagged("key b").text(source).text(name).text(event_id).text(created_at).digest()))
     }
@@ -68,7 +69,7 @@ impl Key {
     }
 }
 
-/// The bytes to hash. They are collected first, because the fields are many and short.
+/// The bytes to hash. They are collected and hashed in one call, because the fields are many and short.
 struct Fields(Vec<u8>);
 
 impl Fields {

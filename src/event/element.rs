@@ -23,7 +23,7 @@ pub struct Element {
     message_id: Option<ElementText>,
     key: OnceLock<Key>,
     order_key: OnceLock<OrderKey>,
-    /// The bytes without trailing commas, if there are any.
+    /// The bytes with each trailing comma replaced by a blank. `None` if there is no trailing comma.
     repaired: Option<Box<str>>,
     /// The bytes are equal to their rendering.
     compact: bool,
@@ -61,7 +61,7 @@ impl Element {
         self.id.as_ref().map(|id| id.within(&self.raw))
     }
 
-    /// The first `messageId`. Events with the same `messageId` are delivered in order.
+    /// The first `messageId`, from which the order key follows.
     pub fn message_id(&self) -> Option<&str> {
         self.message_id.as_ref().map(|id| id.within(&self.raw))
     }
@@ -71,8 +71,8 @@ impl Element {
         self.envelope().view(self.name(), &mut Reader::default())
     }
 
-    /// The key (BIK T6). The source must be the same in every call, because the key is cached. Intake computes it while
-    /// it decodes; for a stored element the first call parses the bytes.
+    /// The key (BIK T6). The source must be the same in every call, because the key is cached. Intake computes the key
+    /// when it decodes; for a stored element the first call parses the bytes.
     pub fn key(&self, source: &str) -> Key {
         *self.key.get_or_init(|| self.envelope().key(source, self.name(), &self.raw))
     }
@@ -82,8 +82,9 @@ impl Element {
         if self.name() == INCOMING_MESSAGE { Class::Incoming } else { Class::Other }
     }
 
-    /// Events with the same order key are delivered in order. `None` if the element has no `messageId`. The source must
-    /// be the same in every call, because the key is cached. Computed at the first call, which intake never makes.
+    /// The order key: within a lane, the first deliveries of events with the same one are in order of `seq`. `None` if
+    /// the element has no `messageId`. The source must be the same in every call, because the order key is cached. It
+    /// is computed at the first call, which intake never makes.
     pub fn order_key(&self, source: &str) -> Option<OrderKey> {
         let id = self.message_id()?;
         Some(*self.order_key.get_or_init(|| OrderKey::of(source, id)))
@@ -96,7 +97,7 @@ impl Element {
     }
 }
 
-/// A text of an element. It is nearly always part of the element's bytes, so it is stored as a range of them.
+/// A text of an element. Nearly always it is part of the element's bytes, so only its range in the bytes is stored.
 enum ElementText {
     Within(Range<usize>),
     Apart(Box<str>),
@@ -138,7 +139,8 @@ impl fmt::Debug for Element {
 pub struct Unreadable {
     /// The kind of error: safe for logs and labels.
     pub reason: Reason,
-    /// The error and its position in the element. Stored only in the quarantine entry.
+    /// The error and its position in the element. It may quote the payload, so it is stored only in the quarantine
+    /// entry.
     pub detail: String,
     /// The position in the element, as a byte offset.
     pub(super) at: usize,
@@ -165,7 +167,8 @@ impl Unreadable {
         Self { reason: Reason::NotAnObject, detail: detail.to_owned(), at: 0 }
     }
 
-    /// The reason is `Utf8` only if the rest is valid JSON. Otherwise it is `Syntax`: binary data is not JSON at all.
+    /// For a piece that is not UTF-8. The reason is `Utf8` only if the rest is valid JSON. Otherwise it is `Syntax`:
+    /// binary data is not JSON at all.
     fn not_utf8(piece: &Piece<'_>, error: Utf8Error) -> Self {
         let at = error.valid_up_to();
         let text = String::from_utf8_lossy(piece.bytes);
@@ -183,14 +186,14 @@ pub(super) struct IntakeElement {
     pub(super) element: Element,
     pub(super) key: Key,
     pub(super) content: ContentDigest,
-    /// It has trailing commas (BIK T2).
+    /// The element has trailing commas (BIK T2).
     pub(super) repaired: bool,
     /// The number of optional fields with a wrong type (BIK T5).
     pub(super) warnings: u32,
 }
 
 impl IntakeElement {
-    /// Reads a piece of a body. `text` is the same bytes if they are known to be UTF-8.
+    /// Reads a piece of a body. `text` has the same bytes if they are known to be UTF-8.
     pub(super) fn of(source: &str, piece: &Piece<'_>, text: Option<&str>) -> Result<Self, Unreadable> {
         read(piece, text, |parsed| {
             let key = parsed.envelope.key(source, &parsed.name, parsed.raw);
@@ -260,8 +263,8 @@ fn read<T>(
     Ok(make(ParsedElement { raw, repaired, compact: piece.shape.compact, envelope, name }))
 }
 
-/// Removes trailing commas before the first attempt: with a comma before a bracket, strict JSON is sure to fail (BIK
-/// T2).
+/// Replaces trailing commas by blanks, if there are any. It does so before the first attempt to parse, because strict
+/// JSON is sure to fail at a comma before a bracket (BIK T2).
 fn tolerant<'a>(text: &'a str, piece: &Piece<'_>) -> Cow<'a, str> {
     if piece.shape.trailing_commas {
         Cow::Owned(render::without_trailing_commas(text))

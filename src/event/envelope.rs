@@ -1,4 +1,4 @@
-//! The view, id and key that follow from the fields of the objects in BIK §2 and §3.
+//! Computes the view, the id and the key of an element from the fields of its objects (BIK §2 and §3).
 //!
 //! An object is read once, into slots of raw JSON that borrow from the element. A slot is parsed as the expected type
 //! when it is needed. So a wrong type or an unknown shape loses one field and never the event. If a key is duplicated,
@@ -17,8 +17,8 @@ use super::{
 pub(super) const INCOMING_MESSAGE: &str = "incoming-message";
 const MESSAGE_STATUS_UPDATE: &str = "message-status-update";
 
-/// The view and the key of an event use at most this many `eventInfo`; every sample has one. The bytes keep all of
-/// them.
+/// The view and the key of an event use at most this many `eventInfo`; every sample has one. The bytes of the element
+/// keep all of them.
 const INFOS_MAX: usize = 1_000;
 
 impl<'a> Envelope<'a> {
@@ -52,7 +52,8 @@ impl<'a> Envelope<'a> {
         }
     }
 
-    /// Returns the first `messageId`.
+    /// Returns the first `messageId` of the `eventInfo`, or else the `messageId` beside it. Only the latter exists in a
+    /// subscribed event.
     pub(super) fn message_id(&self) -> Option<Cow<'a, str>> {
         let beside = || known(field::id(self.message_id));
         if self.is_subscribed() {
@@ -67,7 +68,7 @@ impl<'a> Envelope<'a> {
         if self.is_subscribed() {
             return View::Subscribed(self.read(ViewFields::Common, reader).unwrap_or_default().into());
         }
-        // No view contains the id, but a wrong type of it counts.
+        // No view contains the id, but an id of a wrong type counts as a warning.
         reader.id(self.id);
         let (fields, view): (_, fn(Message<'a>) -> View<'a>) = match name {
             INCOMING_MESSAGE => (ViewFields::Incoming, View::Incoming),

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// The longest word that an index or a list holds, in characters.
+/// The maximum length of a text from the wire in an index, page or list, in characters, without the mark.
 pub const WORD_CHARS: usize = 200;
 /// The mark at the end of a shortened text.
 const MARK: &str = "…";

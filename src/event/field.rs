@@ -20,7 +20,7 @@ pub(super) struct WrongType;
 pub(super) struct Reader {
     /// The number of fields with a wrong type.
     pub warnings: u32,
-    /// Only count: every text, id, word and time is `None`.
+    /// Only count wrong types: every text, id, value of an open enum and time is returned as `None`.
     pub(super) only_counts: bool,
 }
 
@@ -40,7 +40,7 @@ impl Reader {
         self.read(field, |raw| is_text(raw) || is_number(raw), id)
     }
 
-    /// Reads a word of an open enum; `""` gives `None` (BIK T9).
+    /// Reads a value of an open enum; `""` gives `None` (BIK T9).
     pub(super) fn word<W: for<'t> From<&'t str>>(&mut self, field: Field<'_>) -> Option<W> {
         self.read(field, is_text, filled).map(|word| W::from(&word))
     }
@@ -68,18 +68,18 @@ impl Reader {
         self.checked(present(field).map(|raw| raw.parse().map_err(|_other| WrongType)).transpose())
     }
 
-    /// Returns a field whose shape is not documented, unchanged. No type of it is wrong.
+    /// Returns a field that may have any type, unchanged. It never counts as a warning.
     pub(super) fn raw<'a>(&mut self, field: Field<'a>) -> Option<Raw<'a>> {
         present(field).map(Raw)
     }
 
-    /// Reads a list of texts. Items of another type are left out.
+    /// Reads a list of texts. Items of another type are left out and counted as warnings.
     pub(super) fn texts<'a>(&mut self, field: Field<'a>) -> Vec<Cow<'a, str>> {
         let items = self.checked(present(field).map(list).transpose()).unwrap_or_default();
         items.into_iter().filter_map(|item| self.text(Some(item))).collect()
     }
 
-    /// Reads the objects of an array. Items of another type are left out.
+    /// Reads the objects of an array. Items of another type are left out and counted as warnings.
     pub(super) fn objects<'a>(&mut self, field: Field<'a>) -> Vec<&'a str> {
         let mut items = self.checked(present(field).map(list).transpose()).unwrap_or_default();
         let all = items.len();

@@ -12,16 +12,16 @@ use super::{
 /// Which fields of an object are read. Each variant includes the ones before it.
 #[derive(Clone, Copy, PartialEq, PartialOrd)]
 pub(super) enum ViewFields {
-    /// Those that an event of any name can have.
+    /// The fields that an event of any name can have.
     Common,
-    /// Also those of a message or a status.
+    /// Also the fields of a message or a status.
     Message,
-    /// Also those of a message from a customer.
+    /// Also the fields of a message from a customer.
     Incoming,
 }
 
-/// Declares an object of an event: its slots of raw JSON, its typed view, and how each field is read. The first part has
-/// the slots that are not in the view. A field that holds another such object has two slots: the raw JSON, and the
+/// Declares an object of an event: its slots of raw JSON, its typed view, and how each field is read. The first part
+/// has the slots that are not in the view. A field that holds another such object has two slots: the raw JSON, and the
 /// parsed object.
 macro_rules! object {
     (
@@ -177,7 +177,8 @@ impl<'a> InfoSlots<'a> {
         field::known(field::id(self.message_id))
     }
 
-    /// Returns the status as it was received, not in canonical form: a key must not change when a word becomes known.
+    /// Returns the status as it was received, not in canonical form: the key must not change when a later version knows
+    /// the status.
     pub(super) fn status_text(&self) -> Option<Cow<'a, str>> {
         field::known(field::filled(self.status))
     }

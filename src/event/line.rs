@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use super::Event;
 
-/// The JSON of [`Event::to_json_line`].
+/// Serializes as the object of [`Event::to_json_line`].
 impl Serialize for Event {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         RawValue::from_string(self.to_json_line()).map_err(S::Error::custom)?.serialize(serializer)
@@ -13,9 +13,9 @@ impl Serialize for Event {
 }
 
 impl Event {
-    /// Returns an object with `seq`, `receivedAt`, `source`, `eventName`, `id` (null if the event has none) and `event`
-    /// (the element as rendered, BIK T7). All members are always present, in this order. There is no line break at the
-    /// end.
+    /// Returns an object with `seq`, `receivedAt` (the time [`Event::came_at`]), `source`, `eventName`, `id` (null if
+    /// the event has none) and `event` (the element as rendered, BIK T7). All members are always present, in this
+    /// order. There is no line break at the end.
     pub fn to_json_line(&self) -> String {
         let mut line = String::with_capacity(self.json_line_size_hint());
         self.push_json_line(&mut line);

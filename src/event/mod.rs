@@ -1,7 +1,8 @@
-//! Parses what BIK sends. A body is split into elements, and each becomes a typed [`Element`] that keeps its bytes
-//! unchanged.
+//! Parses what BIK sends. A body is split into elements. Each readable one becomes an [`Element`] that keeps its bytes
+//! unchanged; the others go to quarantine.
 //!
-//! [`decode()`] and [`decode_within`] read a body. [`Element::read`] reads one stored element again.
+//! [`decode()`] and [`decode_within`] read a body, [`Decoder`] reads a body in parts, and [`Element::read`] reads one
+//! stored element again.
 
 mod address;
 mod decode;
@@ -55,21 +56,22 @@ pub struct Draft {
     pub element: Arc<Element>,
     /// Two events with the same key are the same event (BIK T6).
     pub key: Key,
-    /// A digest of the content. With the same key, it tells a duplicate from a conflict.
+    /// A digest of the content. Among events with the same key, it distinguishes a duplicate from a conflict.
     pub content: ContentDigest,
 }
 
 /// A durable event: the element, and the values that the journal assigned.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// The position in the journal: never repeats, never falls.
+    /// The number of the event in the journal. It never repeats and never falls, except after a backup was restored.
     pub seq: u64,
-    /// When the event was received, by the trusted clock. This time is shown and delivered, and the age counts from it.
+    /// When the event was received, by the trusted clock (the wall clock without its jumps). This time is shown and
+    /// delivered, and the age of the event counts from it.
     pub came_at: Timestamp,
-    /// Like `came_at`, but within a clock era it never falls from one `seq` to the next. `since` and `until` compare
-    /// with it.
+    /// Like `came_at`, but it never falls from one `seq` to the next while the trusted clock is not corrected. `since`
+    /// and `until` compare with it.
     pub received_at: Timestamp,
-    /// The name of the source that received it.
+    /// The name of the source that received the event.
     pub source: Arc<str>,
     /// The element, with its original bytes.
     pub element: Arc<Element>,
@@ -86,7 +88,8 @@ impl Event {
         *self.source == *OWN_SOURCE
     }
 
-    /// Events with the same order key are delivered in order. `None` if the event has no `messageId`.
+    /// The order key: within a lane, the first deliveries of events with the same one are in order of `seq`. `None` if
+    /// the event has no `messageId`.
     pub fn order_key(&self) -> Option<OrderKey> {
         self.element.order_key(&self.source)
     }
@@ -106,25 +109,25 @@ names! {
 }
 
 names! {
-    /// Why something is in quarantine: a closed set.
+    /// Why bytes are in quarantine.
     #[derive(JsonSchema)]
     #[schemars(rename = "QuarantineReason", rename_all = "snake_case")]
     pub enum Reason {
-        /// The whole body is not JSON, even with trailing commas allowed.
+        /// The whole body is not JSON, even with trailing commas allowed, or it cannot be decompressed.
         NotJson = "not_json",
         /// The element is not JSON, even with trailing commas allowed.
         Syntax = "syntax",
-        /// The element is not valid UTF-8.
+        /// The element is not valid UTF-8, but is JSON otherwise.
         Utf8 = "utf8",
         /// The element is nested deeper than 128 levels.
         Depth = "depth",
         /// The element is a scalar, null or an array instead of an object.
         NotAnObject = "not_an_object",
-        /// The element is an object whose `eventName` is not a non-empty string.
+        /// The element is an object whose `eventName` is missing, null, empty or not a string.
         NoEventName = "no_event_name",
         /// The body has too many elements. Only from earlier versions; now such a body is refused with 413.
         TooMany = "too_many",
-        /// The key of a stored event with other content (BIK T6). Found by the journal, not by decoding.
+        /// The event has the key of a stored event, but other content (BIK T6). Found by the journal, not by decoding.
         Conflict = "conflict",
     }
 }

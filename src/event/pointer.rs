@@ -32,7 +32,8 @@ pub struct Edit<'a> {
 }
 
 impl Pointer {
-    /// Parses a pointer. The pointer to the whole element (`""`) is not allowed.
+    /// Parses a pointer. The pointer to the whole element (`""`) and the one to a member with an empty name (`/`) are
+    /// not allowed.
     ///
     /// # Errors
     /// Returns [`NoPointer`] with the text if it is not valid.
@@ -49,12 +50,12 @@ impl Pointer {
         &self.text
     }
 
-    /// Returns whether it points to the same value as `other`, or into it.
+    /// Returns whether this pointer is equal to `other` or points into the value of `other`.
     pub fn is_within(&self, other: &Self) -> bool {
         self.steps.starts_with(&other.steps)
     }
 
-    /// Returns whether the test is true for any value that the pointer finds.
+    /// Returns whether `test` is true for any value that the pointer finds.
     pub fn any(&self, element: &Element, mut test: impl FnMut(Found<'_>) -> bool) -> bool {
         any(&element.rendered(), &self.steps, &mut test)
     }
@@ -96,8 +97,8 @@ impl Element {
         self.rewritten(&steps.collect::<Vec<_>>(), Rest::Kept)
     }
 
-    /// Returns a copy with only the values that the pointers find, and the event's name. Empty objects and lists are
-    /// left out.
+    /// Returns a copy with only the values that the pointers find, and the event's name. Objects and lists of which
+    /// nothing remains are left out.
     ///
     /// # Errors
     /// Returns [`Unreadable`] if the result is not a valid element.
@@ -134,15 +135,15 @@ fn any(json: &str, steps: &[String], test: &mut impl FnMut(Found<'_>) -> bool) -
 /// The remaining steps of a pointer, and its replacement function. Without one, the value is kept.
 type EditStep<'a> = (&'a [String], Option<&'a (dyn Fn(Found<'_>) -> Option<String> + Sync)>);
 
-/// What becomes of the values that no pointer finds.
+/// Whether the values that no pointer finds are kept.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Rest {
     Kept,
-    /// Also dropped: objects and lists of which nothing is left.
+    /// Objects and lists of which nothing remains are dropped, too.
     Dropped,
 }
 
-/// Writes the value with the edits applied. Returns `false` if it is removed.
+/// Writes the value with the edits applied. Returns `false` if the value is removed.
 fn rewrite(json: &str, edits: &[EditStep<'_>], rest: Rest, out: &mut String) -> bool {
     if let Some((_, replace)) = edits.iter().find(|(steps, _)| steps.is_empty()) {
         match replace.map(|replace| replace(Found(json))) {
@@ -178,7 +179,7 @@ fn rewrite(json: &str, edits: &[EditStep<'_>], rest: Rest, out: &mut String) -> 
     rest == Rest::Kept || out.len() > before + 2
 }
 
-/// Writes a list. `write` returns `false` for a part to leave out.
+/// Writes an object or an array. `write` returns `false` for a part to leave out.
 fn write_list<T>(
     out: &mut String,
     [open, close]: [char; 2],

@@ -11,6 +11,7 @@ pub enum Position {
 
 impl Position {
     /// Parses the position at the end of a detail: `… at line 1 column 2`, `… at line 1, column 2` or `… at byte 3`.
+    /// `None` if the detail does not end with a position.
     pub fn read(detail: &str) -> Option<Self> {
         let (_, told) = detail.rsplit_once(" at ")?;
         if let Some(byte) = told.strip_prefix("byte ") {

@@ -1,8 +1,8 @@
 //! One pass over strict JSON. It finds the end of a value and the raw JSON of the known fields.
 //!
 //! It accepts the same texts as serde_json, up to [`DEPTH_MAX`] (a property test compares the two). It gives no reason
-//! for a failure: a caller that needs the reason asks serde_json. Every event takes this path, so it is built for
-//! speed: it copies only names with escapes, and it looks at each byte once.
+//! for a failure: a caller that needs the reason parses the text with serde_json. Every event takes this path, so it is
+//! built for speed: it copies only names with escapes, and it looks at each byte once.
 
 use std::{borrow::Cow, ops::ControlFlow};
 
@@ -28,7 +28,7 @@ pub(super) struct ScannedObject<O> {
     pub end: usize,
     /// The nesting depth: 1 for an object of scalars.
     pub depth: usize,
-    /// It contains no blanks between tokens.
+    /// The object contains no blanks between tokens.
     pub compact: bool,
 }
 
@@ -57,8 +57,8 @@ pub(super) fn items(text: &str) -> Option<Vec<&str>> {
     (scanner.at == text.len()).then_some(items)
 }
 
-/// Reads a text that consists of a single object. Returns each member, also of duplicate names, as its decoded name, its
-/// text up to the value, and the value as raw JSON.
+/// Reads a text that consists of a single object. Returns each member, also of duplicate names, as its decoded name,
+/// its text up to the value, and the value as raw JSON.
 pub(super) fn members(text: &str) -> Option<Vec<(Cow<'_, str>, &str, &str)>> {
     let mut scanner = Scanner::new(text, 0);
     let mut members = Vec::new();
@@ -155,7 +155,7 @@ impl<'a> Scanner<'a> {
         Some(())
     }
 
-    /// Reads the name of a field, up to the field's value. The escape of a lone surrogate in it becomes U+FFFD.
+    /// Reads the name of a field, up to the field's value. The escape of a lone surrogate in the name becomes U+FFFD.
     fn name(&mut self) -> Option<Cow<'a, str>> {
         let start = self.at;
         let escaped = self.string()?;
@@ -267,14 +267,14 @@ pub(super) const fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
 }
 
-/// Checks eight bytes of a string at once for bytes with a meaning of their own: a quote, a backslash or a control
-/// character. Breaks with the number of bytes before the first such byte.
+/// Checks eight bytes of a string at once for special bytes: a quote, a backslash or a control character. Breaks with
+/// the number of bytes before the first special byte.
 fn plain(eight: [u8; 8]) -> ControlFlow<usize> {
     const fn each(byte: u8) -> u64 {
         u64::from_le_bytes([byte; 8])
     }
     // Sets the highest bit of each byte that is less than `bound`. A borrow can also set it in a byte after the first
-    // such byte, but never in one before it.
+    // such byte, but never in a byte before it.
     const fn less(bytes: u64, bound: u8) -> u64 {
         bytes.wrapping_sub(each(bound)) & !bytes & each(0x80)
     }

@@ -1,6 +1,6 @@
 //! Splits a body into raw slices, one per element (BIK T4).
 //!
-//! Nearly every element is an object of strict JSON. Such an object is parsed in place, and that finds its end. For
+//! Nearly every element is an object of strict JSON. Such an object is parsed in place, which also finds its end. For
 //! anything else a simple pass finds the end: it knows only strings, escapes and the nesting level. The pass works on
 //! bytes and counts levels instead of keeping a stack, so neither invalid UTF-8 nor deep nesting in one element affects
 //! another. It does not check that `]` closes `[` inside an element. An element with mixed brackets is not JSON:
@@ -15,11 +15,11 @@ use super::{
 pub(super) struct Piece<'a> {
     /// The offset of its first byte in the body.
     pub at: usize,
-    /// Its bytes, from the first token to the last.
+    /// Its bytes, from the first token to the last one.
     pub bytes: &'a [u8],
     /// The properties that splitting has found.
     pub shape: PieceShape,
-    /// The parsed fields. `None` unless it is an object of strict JSON that is not nested too deeply.
+    /// The parsed fields. `None` if the element is not an object of strict JSON, or is nested too deeply.
     pub envelope: Option<Box<Envelope<'a>>>,
 }
 

@@ -34,7 +34,7 @@ impl Visitor<'_> for Wtf8 {
         let mut text = String::with_capacity(bytes.len());
         for chunk in bytes.utf8_chunks() {
             text.push_str(chunk.valid());
-            // A surrogate has three bytes. Each byte is a chunk of its own, and only the first is 0xED.
+            // A surrogate has three bytes. Each of them is a separate chunk, and only the first is 0xED.
             if chunk.invalid().first() == Some(&0xed) {
                 text.push(char::REPLACEMENT_CHARACTER);
             }

@@ -1,5 +1,5 @@
-//! Typed views of an element (BIK §2 and §3), for filters and handlers. The bytes of the element stay authoritative.
-//! Texts borrow from them, so a view is cheap and is created where it is needed.
+//! Typed views of an element (BIK §2 and §3), for filters and handlers. The bytes of the element stay authoritative. A
+//! view is not stored but parsed where it is needed; most of its texts borrow from the bytes.
 //!
 //! A field is `None` if it is missing, `null`, or of a wrong type (BIK T5). Ids, times, `owner`, `channel` and `status`
 //! are also `None` if they are `""` (BIK T9). A field whose shape is not documented stays raw JSON.
@@ -18,18 +18,18 @@ use crate::clock::Timestamp;
 /// The typed view of an element.
 #[derive(Debug)]
 pub enum View<'a> {
-    /// An event named `incoming-message`.
+    /// An event of envelope A named `incoming-message`.
     Incoming(Message<'a>),
-    /// An event named `message-status-update`.
+    /// An event of envelope A named `message-status-update`.
     Status(Message<'a>),
     /// Envelope B, "BIK Subscribed Events" (BIK §3).
     Subscribed(Box<Subscribed<'a>>),
-    /// Any other event (BIK §5).
+    /// Any other event of envelope A (BIK §5).
     Other(Message<'a>),
 }
 
 impl<'a> View<'a> {
-    /// The facts of each info, in their order. An event without an info has one fact.
+    /// The facts of each `eventInfo`, in the order of the event. An event without one has a single fact.
     pub fn facts(&self) -> impl Iterator<Item = Fact<'_>> {
         let (whole, infos): (_, &[Info<'a>]) = match self {
             Self::Subscribed(event) => (Fact::of_subscribed(event), &[]),
@@ -77,13 +77,13 @@ impl<'a> View<'a> {
             Self::Subscribed(event) => event.assets.as_slice(),
             _ => &[],
         };
-        // The first one is in the fact.
+        // The first address is that of the fact.
         let others = assets.iter().skip(1).map(AsRef::as_ref);
         self.facts().filter_map(|fact| fact.address).chain(others)
     }
 }
 
-/// The facts of one info, or of an event without one, in the same form for every envelope.
+/// The facts of one `eventInfo`, or of an event without one, in the same form for every envelope.
 #[derive(Clone, Copy, Default)]
 pub struct Fact<'a> {
     /// BIK's id of the message.
@@ -92,7 +92,7 @@ pub struct Fact<'a> {
     pub is_incoming: bool,
     /// The status of the message.
     pub status: Option<&'a Status>,
-    /// Why the message failed, in BIK's words.
+    /// Why the message failed, as free text from BIK.
     pub failure_reason: Option<&'a str>,
     /// The text of the message.
     pub text: Option<&'a str>,
@@ -100,9 +100,9 @@ pub struct Fact<'a> {
     pub store_id: Option<&'a str>,
     /// The channel of the message.
     pub channel: Option<&'a Channel>,
-    /// BIK's word for the sender, such as `CAMPAIGN`.
+    /// Who sent the message, such as `CAMPAIGN`.
     pub owner: Option<&'a Owner>,
-    /// The id of that sender, such as one broadcast or automation.
+    /// The id of the sender, such as that of one broadcast or automation.
     pub owner_id: Option<&'a str>,
     /// The customer's address on the channel; the first one of a subscribed event.
     pub address: Option<&'a str>,
@@ -110,7 +110,7 @@ pub struct Fact<'a> {
     pub customer_id: Option<&'a str>,
     /// The customer's first and last name; [`Fact::name`] joins them.
     pub names: [Option<&'a str>; 2],
-    /// When the message was created, in BIK's own notation.
+    /// When the message or the subscribed event was created, as BIK sent it.
     pub created_at: Option<&'a Stamp<'a>>,
     /// Whether the customer deleted the message.
     pub is_deleted: bool,
@@ -156,20 +156,20 @@ impl<'a> Fact<'a> {
         }
     }
 
-    /// The customer's first and last name, those that are not empty. `None` if there is neither.
+    /// Joins the customer's first and last name; an empty one is left out. `None` if there is neither.
     pub fn name(&self) -> Option<String> {
         let names: Vec<&str> = self.names.into_iter().flatten().filter(|name| !name.is_empty()).collect();
         (!names.is_empty()).then(|| names.join(" "))
     }
 
-    /// When the message was created. `None` if that time is missing or not valid.
+    /// When the message or the subscribed event was created. `None` if that time is missing or not valid.
     pub fn time(&self) -> Option<Timestamp> {
         self.created_at.and_then(Stamp::time)
     }
 }
 
-/// Joins the values of several infos. A value that is equal to the one before it is left out; `None` if there is no
-/// value.
+/// Joins the values of several `eventInfo`. A value that is equal to the one before it is left out; `None` if there is
+/// no value.
 pub fn joined(texts: impl IntoIterator<Item = String>, separator: &str) -> Option<String> {
     let mut texts: Vec<String> = texts.into_iter().collect();
     texts.dedup();

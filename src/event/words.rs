@@ -1,4 +1,4 @@
-//! The open enums of BIK §2: known words, and any other text unchanged.
+//! The open enums of BIK §2: known values, and any other text unchanged.
 
 use std::fmt;
 
@@ -15,10 +15,10 @@ macro_rules! words {
         }
 
         impl $name {
-            /// The known words, in their canonical form.
+            /// The known values, in their canonical form.
             pub const KNOWN: &'static [&'static str] = &[$($text),*];
 
-            /// Returns the canonical form of a known word; any other text unchanged.
+            /// Returns the canonical form of a known value; any other text unchanged.
             pub fn as_str(&self) -> &str {
                 match self {
                     $(Self::$word => $text,)*
@@ -27,7 +27,7 @@ macro_rules! words {
             }
         }
 
-        /// Recognises known words in any case; never fails.
+        /// Recognises known values in any case; never fails.
         impl From<&str> for $name {
             fn from(text: &str) -> Self {
                 $(if text.eq_ignore_ascii_case($text) {
@@ -37,7 +37,7 @@ macro_rules! words {
             }
         }
 
-        /// Prints known words only: any other text may be personal data.
+        /// Prints known values only: any other text may be personal data.
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 match self {
@@ -52,17 +52,17 @@ macro_rules! words {
 words! {
     /// `status`: the delivery status of a sent message.
     Status {
-        /// BIK handed it to the channel.
+        /// BIK handed the message to the channel.
         Sent = "sent",
-        /// It reached a device of the customer.
+        /// The message reached a device of the customer.
         Delivered = "delivered",
         /// The customer opened the message.
         Read = "read",
-        /// It was not delivered; a later `delivered` is possible (BIK §4).
+        /// The message was not delivered; a later `delivered` is possible (BIK §4).
         Failed = "failed",
         /// The customer played a voice message.
         Played = "played",
-        /// It was deleted after it was sent.
+        /// The message was deleted after it was sent.
         Deleted = "deleted",
     }
 }
@@ -99,7 +99,7 @@ words! {
 }
 
 names! {
-    /// BIK's category of an owner (BIK §2). Its name is also that in the configuration.
+    /// BIK's category of an owner (BIK §2). The names are those in the configuration.
     pub enum Category {
         /// The owners `AGENT` and `MERCHANT`.
         Crm = "crm",

@@ -63,7 +63,7 @@ impl QuarantineTableRow {
 
 const fn about(reason: Reason) -> &'static str {
     match reason {
-        Reason::NotJson => "The whole body is not JSON. The sender got 400.",
+        Reason::NotJson => "The whole body is not JSON, or cannot be decompressed. The sender got 400.",
         Reason::Syntax => "The element is not JSON. Other elements of its body may be stored.",
         Reason::Utf8 => "The element is not valid UTF-8.",
         Reason::Depth => "The element is nested deeper than 128 levels.",
