@@ -1,4 +1,4 @@
-//! An event as one line of JSON, as in `events --json`, the API and the handler kind `jsonl`.
+//! An event as one line of JSON, as in `events --json`, the API, and handler kinds such as `jsonl`.
 
 use serde::{Serialize, Serializer, ser::Error};
 use serde_json::value::RawValue;

@@ -1,7 +1,7 @@
 //! JSON pointers (RFC 6901) into an element, to read or to replace values.
 //!
-//! A step with a name applies to each item of an array, because BIK sends one info as an object and several as an
-//! array. Everything outside the pointers keeps its bytes: numbers of any length, escapes, the order of members.
+//! A step with a name applies to each item of an array, because BIK sends one `eventInfo` as an object and several as
+//! an array. Everything outside the pointers keeps its bytes: numbers of any length, escapes, the order of members.
 
 use std::borrow::Cow;
 

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{clock::Timestamp, metrics::Metrics, names::names};
 
-/// The longest header that is checked, in bytes. A longer one matches nothing: no credential can be that long.
+/// The longest header value that is checked, in bytes. A longer one matches nothing: no credential can be that long.
 const LONGEST: usize = 8 * 1024;
 
 /// The credentials of a source.

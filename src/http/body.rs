@@ -11,11 +11,11 @@ pub(super) fn declared(body: &impl Body) -> Option<u64> {
     body.size_hint().exact()
 }
 
-/// Reads the whole body, up to `limit` bytes.
+/// Reads the whole body. Fails if it has more than `limit` bytes or is incomplete.
 pub(super) async fn read(mut body: RequestBody, limit: u64) -> Result<Bytes, Refusal> {
     let mut buffer = BodyBuffer::new(usize::try_from(limit).unwrap_or(usize::MAX));
     while let Some(frame) = body.frame().await {
-        // A broken connection and invalid chunks get the same answer: the body did not arrive.
+        // A broken connection and invalid chunks get the same answer: the body is incomplete.
         let frame = frame.map_err(|_broken| Refusal::Incomplete)?;
         if let Ok(data) = frame.into_data() {
             if (buffer.len() + data.len()) as u64 > limit {

@@ -20,7 +20,7 @@ use super::problem::{Problem, RequestId};
 
 /// The time limit for sending a last answer, and again for draining the peer's bytes.
 const LINGER: Duration = Duration::from_secs(2);
-/// How many bytes are drained; the last read may exceed it.
+/// The maximum number of bytes to drain; the last read may exceed it.
 const LINGER_BYTES: usize = 16 * 1024 * 1024;
 /// The size of one read, in bytes; the bytes are dropped at once.
 const PIECE: usize = 16 * 1024;

@@ -67,7 +67,7 @@ pub trait Site: Clone + Send + Sync + 'static {
     fn closed(&self) {}
 }
 
-/// Answers with the routes of the router. Handlers find the [`Peer`] in the extensions of a request.
+/// Answers with the routes of the router. A route finds the [`Peer`] in the extensions of its request.
 impl Site for Router {
     type Body = Body;
 
@@ -155,7 +155,7 @@ pub(super) async fn run_connection<S: Site>(
         }
     };
     tokio::select! {
-        biased; // what can be sent at once is sent, even if a new connection already waits for the slot
+        biased; // an answer that can be sent at once is sent, even if a new connection waits for the slot
         closed = closing => if let Err(error) = closed {
             tracing::debug!(%error, "connection failed while closing");
         },

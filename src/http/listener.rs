@@ -89,8 +89,8 @@ fn log_panic(ended: Result<(), JoinError>) {
     }
 }
 
-/// Accepts connections. An error of accept never ends the listener: accept is retried, after a pause if the error is
-/// not the peer's.
+/// Accepts connections. An error of accept never ends the listener: accept is retried, at once if only the peer failed,
+/// else after a pause.
 struct Acceptor {
     listener: TcpListener,
     table: Arc<ConnectionTable>,

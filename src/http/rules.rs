@@ -17,7 +17,7 @@ use crate::{
 /// The minimum of `header_limit`: hyper accepts no smaller buffer.
 const HEADER_LIMIT_MIN: Size = Size::kib(8);
 /// The longest key, or user name and password together (with the colon between them), in bytes. Its base64 is well
-/// below the longest header that `auth` checks.
+/// below the longest header value that `auth` checks.
 pub(super) const LONGEST_SECRET: usize = 2 * 1024;
 
 /// Every source of a configuration, checked.

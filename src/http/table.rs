@@ -10,7 +10,7 @@
 //! address with the oldest unfinished head, or else the one that has been idle longest; if all are busy, none is
 //! closed.
 //!
-//! No call waits for a connection, and a head that arrives at once does not take the lock.
+//! No call waits for a connection, and a head that is complete after the first read does not take the lock.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
