@@ -1,4 +1,4 @@
-//! Answers that are not made by `Json`.
+//! Answers that are not made by [`axum::Json`]: text that is JSON already, and raw bytes.
 
 use std::{borrow::Cow, marker::PhantomData};
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{operation::Answer, schemas::Schemas};
 
-/// Text that is JSON already, in the form of `T`.
+/// An answer from text that is JSON already. Its schema is that of `T`.
 pub(super) struct JsonText<T> {
     text: Cow<'static, str>,
     form: PhantomData<T>,

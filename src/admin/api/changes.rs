@@ -19,8 +19,8 @@ pub(super) struct IdList {
     pub(super) ids: Vec<i64>,
 }
 
-/// The dead letters that a request changes: `{"ids":[…]}`, or `{"handler":"x","all":true}`, optionally with `since`,
-/// `until` and `filter`. Either form may have `"dryRun":true`.
+/// The dead letters that a request changes: `{"ids":[…]}`, or `{"handler":"x","all":true}`, which may have `since`,
+/// `until` and `filter`. Both forms may have `"dryRun":true`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(try_from = "RowsRequest<FilterSelection>")]
 #[schemars(!try_from, rename = "DeadWish", with = "RowsRequest<FilterSelection>")]

@@ -17,7 +17,7 @@ use crate::{
     journal::Journal,
 };
 
-/// `GET contacts/waiting` looks this far back by default: customers who wrote earlier are not listed.
+/// `GET contacts/waiting` looks this far back by default: it lists no customer whose last message is older.
 const WAITING_MS: i64 = 24 * 60 * 60 * 1_000;
 
 /// The parameters of `GET contacts`.
@@ -82,8 +82,8 @@ pub(super) async fn one(
 }
 
 impl ConversationPage {
-    /// Reads the texts from the journal, because insight stores none. The page ends early when the texts exceed
-    /// [`PAGE_BYTES`], but never between entries of one event: the cursor is a seq.
+    /// Reads the texts of the messages from the journal, because insight stores none. The page ends early once its
+    /// texts have [`PAGE_BYTES`] or more, but never between entries of one event, because the cursor is a seq.
     async fn of(conversation: Conversation, journal: &dyn Journal) -> Result<Self, RequestError> {
         let Conversation { contact, entries: all, mut next } = conversation;
         let mut entries = Vec::with_capacity(all.len());

@@ -63,7 +63,7 @@ pub(super) async fn one(
     Ok(Json(DeadDetail::from(dead)))
 }
 
-/// `POST dead/retry`: delivers dead letters again, through their handler's lane for the event's class.
+/// `POST dead/retry`: marks dead letters for retry. The handler's lane for the class of the event delivers them again.
 pub(super) async fn retry(
     State(shared): State<Arc<AdminState>>,
     JsonBody(request): JsonBody<DeadChangeRequest>,
@@ -84,7 +84,7 @@ pub(super) async fn drop(
     change(&shared, DeadAction::Drop, request).await
 }
 
-/// Does this to the dead letters, or in a dry run only counts them.
+/// Retries or drops the selected dead letters, as `action` says. A dry run only counts them.
 async fn change(shared: &AdminState, action: DeadAction, request: DeadChangeRequest) -> ApiResult<Changed> {
     let DeadChangeRequest { selection, dry_run } = request;
     let action = if dry_run { DeadAction::Count } else { action };

@@ -1,4 +1,4 @@
-//! The texts of the OpenAPI document that belong to no single route.
+//! The texts of the OpenAPI document that do not belong to one route.
 
 use serde_json::{Map, Value, json};
 
@@ -11,8 +11,9 @@ pub(super) fn head() -> Value {
             "version": "1",
             "summary": "The admin API of a bikhook receiver.",
             "description": "Paged lists come newest first: pass `next` of one page as `before` of the following page; \
-                `next` is null on the last page. A page may have fewer rows than `limit` and still have a `next`. Times \
-                are RFC 3339, UTC. An unknown parameter is an error.",
+                `next` is null on the last page. The list of events with `after` comes oldest first: pass \
+                `next` as `after`. A page may have fewer rows than `limit` and still have a `next`. Times are RFC 3339, \
+                UTC. An unknown parameter is an error.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "/api/v1"}],
@@ -46,7 +47,7 @@ pub(super) fn problem() -> Value {
     })
 }
 
-/// The meaning and an example of the variable segment of a path.
+/// The description and an example of the variable segment of a path.
 pub(super) fn segment(name: &str) -> (&'static str, Value) {
     match name {
         "seq" => ("The seq of the event.", json!(1)),
@@ -62,7 +63,7 @@ pub(super) const PROBLEMS: [(u16, &str, &str); 12] = [
     (400, "BadRequest", "A parameter, the body or the head of the request is invalid; `detail` says which."),
     (401, "Unauthorized", "The credentials of `[admin]` are missing or wrong."),
     (403, "Forbidden", "The request would change something, and it comes from a page of another origin."),
-    (404, "NotFound", "The requested object does not exist, or insight is disabled."),
+    (404, "NotFound", "The requested object does not exist, or insight is disabled or could not be opened."),
     (405, "MethodNotAllowed", "The path does not support this method; `Allow` lists its methods."),
     (408, "TooSlow", "The body did not arrive in time."),
     (413, "TooLarge", "The body is too large."),
@@ -86,7 +87,7 @@ pub(super) const PROBLEMS: [(u16, &str, &str); 12] = [
     ),
 ];
 
-/// An answer with an error status, under its name.
+/// The name of an error status in the document, and its response object.
 fn problem_answer((status, name, meaning): (u16, &str, &str)) -> (String, Value) {
     let headers = match status {
         401 => json!({"WWW-Authenticate": {"schema": {"type": "string"}, "required": true}}),

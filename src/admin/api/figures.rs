@@ -19,9 +19,9 @@ use crate::{
     },
 };
 
-/// The default period of figures: the last 7 days.
+/// The length of the default period of figures: the last 7 days.
 const SINCE_MS: i64 = 7 * 24 * 60 * 60 * 1_000;
-/// The maximum number of rows in an answer.
+/// The maximum number of rows of figures or arrivals in an answer. A query that gives more is rejected.
 const ROWS: usize = 20_000;
 /// The dimensions that a query can filter by.
 const ONLY: [(Dimension, &str); 6] = [
@@ -85,7 +85,7 @@ impl FigureRequest {
     fn query(&self, (since, until): Span) -> FigureQuery {
         FigureQuery {
             since: Some(since),
-            // An hour that has only begun counts too.
+            // Figures are kept per hour. Include the whole hour that `until` is in.
             until: Some(until.plus_ms(HOUR_MS - 1)),
             only: self.only.clone(),
             by: self.by.clone(),
@@ -142,7 +142,7 @@ impl TakeParameters for SourceQuery {
     }
 }
 
-/// `GET sources`: what each source sent since then.
+/// `GET sources`: what each source sent since `since`, by default in the last 7 days.
 pub(super) async fn sources(
     State(shared): State<Arc<AdminState>>,
     Parameters(SourceQuery { since }): Parameters<SourceQuery>,
@@ -154,7 +154,7 @@ pub(super) async fn sources(
     Ok(Json(SourceList { sources: rows.into_iter().map(row).collect() }))
 }
 
-/// The period of a query, as far as it is given.
+/// The period that a request asks for. An end that is absent has a default.
 #[derive(Clone, Copy)]
 struct SpanRequest {
     since: Option<Timestamp>,

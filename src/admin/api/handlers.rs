@@ -1,4 +1,4 @@
-//! Handlers and their lanes: state and decisions.
+//! Handlers and their lanes: their state, and the operator's changes to it.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -96,7 +96,7 @@ pub(super) async fn rename(
     Ok(Json(Renamed { handler, to }))
 }
 
-/// `POST handlers/{name}/retry`: retries now everything that waits for a retry.
+/// `POST handlers/{name}/retry`: retries at once all events of the handler that wait for a retry.
 pub(super) async fn retry(
     State(shared): State<Arc<AdminState>>,
     Segment(handler): Segment<String>,
@@ -107,7 +107,8 @@ pub(super) async fn retry(
     Ok(Json(RetriedHandler { handler }))
 }
 
-/// `POST handlers/{name}/believe`: the events that the destination refuses now become dead letters.
+/// `POST handlers/{name}/believe`: accepts the refusals of the destination. The stored events that it refuses become
+/// dead letters.
 pub(super) async fn believe(
     State(shared): State<Arc<AdminState>>,
     Segment(handler): Segment<String>,
@@ -117,14 +118,14 @@ pub(super) async fn believe(
     Ok(Json(handlers::believe(&shared, &handler).await))
 }
 
-/// `POST handlers/{name}/skip`: skips all events before a seq or a time. The decision is logged.
+/// `POST handlers/{name}/skip`: skips the undelivered events before a seq or a time, and logs that.
 pub(super) async fn skip(
     State(shared): State<Arc<AdminState>>,
     Segment(handler): Segment<String>,
     JsonBody(SkipRequest { before }): JsonBody<SkipRequest>,
 ) -> ApiResult<Skipped> {
     let journal = &shared.parts.journal;
-    // Events that are not yet received cannot be skipped.
+    // Events that are not received yet cannot be skipped.
     let end = journal.tip().borrow().saturating_add(1);
     let before = match before {
         Before::Seq(seq) => seq.min(end),

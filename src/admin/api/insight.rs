@@ -1,4 +1,4 @@
-//! Insight itself: its progress, and its rebuild.
+//! The progress of insight through the journal, and its rebuild.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::{
     insight::{Insight, LedgerProgress},
 };
 
-/// Insight, if it is enabled.
+/// Returns insight, or [`RequestError::NoInsight`] if it is disabled or could not be opened.
 pub(super) fn of(shared: &AdminState) -> Result<&Insight, RequestError> {
     shared.parts.insight.as_deref().ok_or(RequestError::NoInsight)
 }

@@ -1,6 +1,7 @@
-//! `/api/v1`, the JSON API. Lists are newest first and paged by cursor: the `next` of one page is the `before` of the
-//! following page, and `null` on the last page. A page is bounded in bytes as well as by its limit: it may be shorter
-//! than requested and still have a `next`.
+//! `/api/v1`, the JSON API. Paged lists are newest first: the `next` of one page is the `before` of the following page,
+//! and `null` on the last page. The list of events with `after` is oldest first: its `next` is the `after` of the
+//! following page. A page is bounded in bytes as well as by its limit: it may be shorter than requested and still have
+//! a `next`.
 
 mod answers;
 mod changes;
@@ -50,9 +51,9 @@ impl<I: FromStr<Err: Display> + JsonSchema> TakeParameters for PageQuery<I> {
     }
 }
 
-/// Reads a page of a list whose entries carry payloads, in chunks, so that not all payloads are in memory at once.
-/// `read` returns the chunk after a cursor, newest first. `row` returns an entry's id, its size in bytes and, if the
-/// entry is shown, its row. Returns the rows, and the cursor of the next page.
+/// Reads a page of a list whose entries have payloads, in chunks, so that not all payloads are in memory at once.
+/// `read` returns the chunk after a cursor, newest first. `row` returns the id of an entry, its size in bytes and, if
+/// the entry matches the request, its row. Returns the rows, and the cursor of the next page.
 async fn bounded_page<T, R, F>(
     PageQuery { before, limit }: PageQuery<i64>,
     read: impl Fn(Option<i64>, usize) -> F,

@@ -1,5 +1,5 @@
-//! An operation: a route of the API, with its description in the OpenAPI document. Its parameters, its body and its
-//! answer are described by the types of the function that serves it.
+//! An operation: a route of the API, with its description in the OpenAPI document. The types of the function that
+//! serves the route describe its parameters, its body and its answer.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -57,12 +57,12 @@ where
 }
 
 impl Operation {
-    /// The operation in one line.
+    /// Sets the summary, which describes the operation in one line.
     pub(super) fn summary(self, summary: &'static str) -> Self {
         Self { summary, ..self }
     }
 
-    /// The answer can be 404. It can be for every path with a variable segment.
+    /// Adds 404 to the answers. A path with a variable segment has 404 already.
     pub(super) fn or_not_found(self) -> Self {
         Self { not_found: true, ..self }
     }
@@ -105,7 +105,7 @@ impl Operation {
     }
 }
 
-/// The part of an operation object of OpenAPI that types describe.
+/// The members of an OpenAPI operation object that the types of a route function describe.
 pub(super) struct OperationTypes<'a> {
     path: &'static str,
     pub(super) parameters: Vec<Value>,
@@ -115,8 +115,9 @@ pub(super) struct OperationTypes<'a> {
     schemas: &'a mut Schemas,
 }
 
-/// A function that serves a route. It takes the state, and `P` from the request.
+/// A function that serves a route. It takes the state, and the parts `P` of the request.
 pub(super) trait RouteFunction<P> {
+    /// Adds the parameters, the body and the answer of the function.
     fn describe(operation: &mut OperationTypes<'_>);
 }
 
@@ -148,7 +149,7 @@ where
     }
 }
 
-/// A part of a request.
+/// A part of a request that a route function takes: a path segment, URL parameters, a header, or a body.
 pub(super) trait RequestPart {
     fn describe(operation: &mut OperationTypes<'_>);
 }

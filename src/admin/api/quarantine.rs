@@ -56,8 +56,8 @@ pub(super) async fn drop(
     Ok(Json(Changed::new(ChangedRows::Dropped(done.len()), unknown)))
 }
 
-/// `POST quarantine/retry`: elements that can be read now become events. If any element of an entry is stored, the
-/// entry leaves the quarantine, and each element that is not stored becomes an entry of its own.
+/// `POST quarantine/retry`: elements that can be read now become events. If any element of an entry is stored, or is a
+/// duplicate of a stored event, the entry leaves the quarantine. Each element that is not stored becomes a new entry.
 pub(super) async fn retry(
     State(shared): State<Arc<AdminState>>,
     JsonBody(IdList { ids }): JsonBody<IdList>,

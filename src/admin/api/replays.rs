@@ -36,7 +36,7 @@ pub(super) async fn start(
     Ok(Json(ReplayOrDryRun::Replay(Box::new(ReplayRow::one(&shared, id)?))))
 }
 
-/// `GET replays`: the active replays and the last that ended, oldest first.
+/// `GET replays`: the active replays and those that ended last, oldest first.
 pub(super) async fn list(
     State(shared): State<Arc<AdminState>>,
     _: Parameters<()>,

@@ -24,7 +24,7 @@ fn operations() -> [(&'static str, Vec<Operation>); 7] {
         ("replays", replays_routes()),
         ("dead letters", dead_letters_routes()),
         ("quarantine", quarantine_routes()),
-        // Insight can be disabled.
+        // 404 if insight is disabled or could not be opened.
         ("insight", insight_routes().into_iter().map(Operation::or_not_found).collect()),
         ("receiver", receiver_routes()),
     ]
@@ -48,13 +48,13 @@ fn handlers_routes() -> Vec<Operation> {
         get("/handlers", "listHandlers", handlers::list)
             .summary("List all handlers with their lanes, also handlers that are no longer configured"),
         post("/handlers/{name}/skip", "skip", handlers::skip)
-            .summary("Skip all events of a handler before a seq or a time"),
+            .summary("Skip the undelivered events of a handler before a seq or a time"),
         post("/handlers/{name}/pause", "pauseHandler", handlers::pause)
             .summary("Pause a handler until it is resumed, also across restarts"),
         post("/handlers/{name}/resume", "resumeHandler", handlers::resume)
             .summary("Resume a paused handler at its cursors"),
         post("/handlers/{name}/retry", "retryHandler", handlers::retry)
-            .summary("Retry now everything that waits for a retry in a handler"),
+            .summary("Retry at once all events of a handler that wait for a retry"),
         post("/handlers/{name}/believe", "believeHandler", handlers::believe).summary(
             "Accept the refusals of a destination: the events that it refuses now become dead letters",
         ),
@@ -68,7 +68,7 @@ fn handlers_routes() -> Vec<Operation> {
 fn replays_routes() -> Vec<Operation> {
     vec![
         get("/replays", "listReplays", replays::list)
-            .summary("List the active replays and the last that ended, oldest first"),
+            .summary("List the active replays and those that ended last, oldest first"),
         post("/replays", "startReplay", replays::start)
             .summary(
                 "Start a replay, which delivers stored events to a handler again; with `dryRun`, only count \
@@ -132,8 +132,9 @@ fn insight_routes() -> Vec<Operation> {
         ),
         get("/failures", "getFailures", figures::failures)
             .summary("Count failed messages by class of failure, for the same period as the funnel"),
-        get("/arrivals", "getArrivals", figures::arrivals)
-            .summary("Count received events by source and event name; by default for the last 7 days"),
+        get("/arrivals", "getArrivals", figures::arrivals).summary(
+            "Count received events per hour or day, source and event name; by default for the last 7 days",
+        ),
         get("/sources", "listSources", figures::sources).summary(
             "List sources with their number of events, their delay and the time since their last event; by \
              default for the last 7 days",

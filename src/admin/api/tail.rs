@@ -86,7 +86,7 @@ impl Answer for EventStream {
     }
 }
 
-/// `GET tail`: events with a seq above `after`, or from now on.
+/// `GET tail`: streams events with a seq above `after`; without `after`, from the next stored event on.
 pub(super) async fn tail(
     State(shared): State<Arc<AdminState>>,
     LastEventId(last): LastEventId,
@@ -97,8 +97,8 @@ pub(super) async fn tail(
     let batches = stream::unfold(tail, async |mut tail| {
         let lines = match tail.next().await? {
             TailMessage::Events(events) => events.iter().map(|event| line(event)).collect(),
-            // A message with an id but no data raises no event in the client. The client sends this id when it
-            // reconnects.
+            // A message with an id but no data triggers no event in the client. When the client reconnects, it sends
+            // this id.
             TailMessage::Quiet => vec![Line::default().comment("").id(tail.cursor().to_string())],
         };
         Some((stream::iter(lines.into_iter().map(Ok::<_, Infallible>)), tail))
