@@ -1,4 +1,4 @@
-//! Dead letters.
+//! Dead letters: the rows of a list, and one dead letter with its details.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ pub(crate) struct DeadRow {
     pub event_name: String,
     #[schemars(with = "Cause")]
     pub cause: Word,
-    /// Number of deliveries tried so far.
+    /// Number of attempts to deliver the event so far.
     pub attempts: u32,
     /// When the event became a dead letter.
     pub died_at: Timestamp,
@@ -70,7 +70,7 @@ pub(crate) struct DeadDetail {
     row: DeadRow,
     /// The last error. It may quote the payload.
     error: String,
-    /// Failed attempts since the event was first tried alone, oldest first: the first and the last nine.
+    /// Failed attempts since the event was first tried alone, oldest first: at most the first and the last nine.
     history: History,
     /// The element that BIK posted, as strict JSON. Keys and numbers are unchanged.
     #[schemars(with = "Map<String, Value>")]

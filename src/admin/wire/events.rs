@@ -20,7 +20,7 @@ pub(crate) fn push_event(out: &mut String, event: &Event, raw: bool) -> Result<(
     Ok(())
 }
 
-/// The line of an event.
+/// The JSON line of an event, as the command line reads it.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct EventLine<'a> {
@@ -32,7 +32,7 @@ pub(crate) struct EventLine<'a> {
     pub event: &'a RawValue,
 }
 
-/// The members of an event's line from which the event can be decoded again, if the line includes the stored bytes.
+/// The line of an event with its stored bytes, from which the event can be decoded again.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct StoredBytes {
@@ -56,7 +56,7 @@ struct EventMembers {
     event: Map<String, Value>,
 }
 
-/// An event.
+/// A stored event.
 #[derive(JsonSchema)]
 #[schemars(rename = "Event")]
 #[expect(dead_code, reason = "the schema of events, which are written as text")]

@@ -1,4 +1,4 @@
-//! Handlers and their lanes: state, and decisions with their results.
+//! Handlers and their lanes: their state, and the operator's changes to it.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ pub(crate) struct HandlerList<R> {
     pub handlers: Vec<R>,
 }
 
-/// A handler with both of its lanes.
+/// A handler with its lanes.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Handler")]
 pub(crate) struct HandlerReport<L = LaneStatus> {
@@ -30,8 +30,8 @@ pub(crate) struct HandlerReport<L = LaneStatus> {
     pub lanes: Vec<L>,
 }
 
-/// A lane, as the command line reads it; the API writes [`LaneStatus`]. Of a stopped receiver only the state in
-/// the journal is known, and the other members are absent.
+/// A lane, as the command line reads it; the API writes [`LaneStatus`]. For a stopped receiver only the state in the
+/// journal is known: the other members are absent.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct LaneReport {
@@ -55,7 +55,7 @@ pub(crate) struct LaneReport {
 #[schemars(rename = "Nothing")]
 pub(crate) struct EmptyBody {}
 
-/// The maximum length of a reason, which is shown in one line of a table.
+/// The maximum length of a reason in characters. A reason is shown in one line of a table.
 pub(crate) const REASON_CHARS: usize = 200;
 
 /// The body `{}` or `{"reason": "TEXT"}`.
@@ -101,13 +101,14 @@ pub(crate) struct Renamed {
     pub to: String,
 }
 
-/// The handler; its waiting events are retried now.
+/// The handler. Its events that wait for a retry are retried at once.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct RetriedHandler {
     pub handler: Arc<str>,
 }
 
-/// The refusals that are accepted until the next success.
+/// The accepted refusals. Events that the destination refuses with these classes become dead letters, until the lane's
+/// next success.
 #[derive(Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Believed {
     pub handler: Arc<str>,
@@ -122,7 +123,7 @@ pub(crate) struct Believed {
 #[serde(deny_unknown_fields)]
 #[schemars(extend("example" = {"before": 1}))]
 pub(crate) struct SkipRequest {
-    /// Skip the events below this seq, or those received before this time.
+    /// Skip the undelivered events below this seq, or those received before this time.
     pub before: Before,
 }
 
@@ -138,8 +139,8 @@ pub(crate) enum Before {
 #[derive(Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Skipped {
     pub handler: String,
-    /// All events below this seq are skipped.
+    /// The undelivered events below this seq are skipped.
     pub before: u64,
-    /// Number of lanes that skip.
+    /// Number of lanes that skip their events.
     pub lanes: usize,
 }

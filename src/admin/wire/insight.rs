@@ -1,4 +1,4 @@
-//! The data of insight: messages, customers, figures and its own progress. The rows are those of
+//! The data of insight: messages, customers, figures, and the progress of insight. The rows are those of
 //! [`insight::ask`](crate::insight::ask).
 
 use schemars::JsonSchema;
@@ -27,12 +27,12 @@ pub(crate) struct TimelineList<R> {
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct ContactList {
     pub contacts: Vec<Contact>,
-    /// `before` of the next page; null on the last page. It is a seq: a page has more rows than `limit` if its last
-    /// event is about several customers.
+    /// `before` of the next page; null on the last page. `before` is a seq, and rows of one event stay on one page. So
+    /// a page can have more rows than `limit`.
     pub next: Option<i64>,
 }
 
-/// The waiting customers: the answer to `GET contacts/waiting`.
+/// The customers who wrote and have no answer yet: the answer to `GET contacts/waiting`.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WaitingList {
     pub contacts: Vec<Contact>,
@@ -43,8 +43,8 @@ pub(crate) struct WaitingList {
 pub(crate) struct ConversationPage {
     pub contact: Contact,
     pub entries: Vec<EntryRow>,
-    /// `before` of the next page; null on the last page. It is a seq: a page has more entries than `limit` if its last
-    /// event is about several messages.
+    /// `before` of the next page; null on the last page. `before` is a seq, and entries of one event stay on one page.
+    /// So a page can have more entries than `limit`.
     pub next: Option<u64>,
 }
 
@@ -54,7 +54,8 @@ pub(crate) struct ConversationPage {
 pub(crate) struct EntryRow {
     #[serde(flatten)]
     pub entry: ConversationEntry,
-    /// The text of the message; null if it has no text or if the journal no longer has its event.
+    /// The text of the message; null if the entry is not a message, if the message has no text, or if the journal no
+    /// longer has its event.
     pub text: Option<String>,
 }
 
@@ -68,7 +69,7 @@ pub(crate) struct FigureList<R> {
     pub rows: Vec<R>,
 }
 
-/// The counts, oldest first: the answer to `GET arrivals`.
+/// Counts of received events per hour or day, source and event name, oldest first: the answer to `GET arrivals`.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct ArrivalList {
     pub rows: Vec<ArrivalRow>,
@@ -80,7 +81,7 @@ pub(crate) struct SourceList<R> {
     pub sources: Vec<R>,
 }
 
-/// A source with its silence.
+/// A source, with the time since it last sent anything.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Source")]

@@ -5,8 +5,8 @@
 //! enum, and the command line reads a `String`. In a list that the command line may print unchanged, the rows are raw
 //! JSON.
 //!
-//! The OpenAPI document describes the types as they are here: doc comments are its descriptions, so they name members
-//! and values of JSON.
+//! The OpenAPI document describes the types as they are here. The doc comments are its descriptions, so a doc comment
+//! names members and values of JSON.
 
 mod changes;
 mod dead;

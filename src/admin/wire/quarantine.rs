@@ -1,4 +1,4 @@
-//! The quarantine.
+//! Quarantine entries, and the results of retrying them.
 
 use std::sync::Arc;
 
@@ -79,12 +79,15 @@ pub(crate) struct RetriedList<R> {
 pub(crate) struct Retried<S = RetryOutcome> {
     pub id: i64,
     pub outcome: S,
+    /// Number of elements that became events.
     pub accepted: u32,
+    /// Number of elements that were stored as events before.
     pub duplicates: u32,
-    /// Elements that still cannot be read.
+    /// Number of elements that still cannot be read.
     pub unreadable: usize,
-    /// Elements with the key of a stored event but other content.
+    /// Number of elements with the key of a stored event but other content.
     pub conflicts: u32,
+    /// The seq of the stored event that the entry itself conflicts with; null unless its reason is `conflict`.
     pub conflicts_with: Option<u64>,
 }
 
@@ -92,13 +95,14 @@ pub(crate) struct Retried<S = RetryOutcome> {
 #[derive(Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum RetryOutcome {
-    /// All elements are stored, and the entry left the quarantine.
+    /// All elements are stored, now or before. The entry left the quarantine.
     Stored,
-    /// Some elements are stored. Each of the others is a quarantine entry of its own.
+    /// Some elements are stored, now or before. Each of the others is now a separate quarantine entry, and this entry
+    /// left the quarantine.
     Partly,
-    /// No element can be read, or the entry has none. It stays.
+    /// No element can be read, or the entry has no element. The entry stays.
     Unreadable,
-    /// No element is stored, because stored events have the same keys and other content. The entry stays.
+    /// No element is stored, and at least one has the key of a stored event but other content. The entry stays.
     Conflict,
     /// No entry has this id.
     #[default]

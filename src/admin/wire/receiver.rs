@@ -1,4 +1,4 @@
-//! The receiver itself: health, status, credentials and clock.
+//! The receiver: health, status, credentials and clock.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use crate::{clock::ClockStatus, http::CredentialStatus, journal::JournalFigures}
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Health {
     pub ready: bool,
-    /// Whether the journal can store events, or why it cannot.
+    /// `ready` if the receiver can store events, otherwise why it cannot.
     #[schemars(extend("enum" = ["ready", "full", "stalled", "failed", "closed", "stopping"]))]
     pub state: Word,
-    /// The handler whose undelivered events prevent a full journal from deleting old events.
+    /// The handler whose undelivered events prevent a full journal from deleting expired events; null if there is none.
     pub held_by: Option<Arc<str>>,
 }
 

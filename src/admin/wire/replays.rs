@@ -1,4 +1,4 @@
-//! Replays.
+//! Replays: the request that starts one, and the progress of each.
 
 use std::{num::NonZeroU32, sync::Arc};
 
@@ -23,7 +23,7 @@ pub(crate) struct ReplayRequest<F> {
     /// Only events received before this time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
-    /// A further filter, applied in addition to the handler's own. It has the same keys as a handler's filter.
+    /// A filter in addition to the handler's filter, with the same keys.
     #[serde(default)]
     pub filter: F,
     /// The maximum number of events per second.
@@ -48,19 +48,22 @@ pub(crate) struct ReplayRow<S = ReplayState, L = LaneStatus> {
     pub id: i64,
     pub handler: Arc<str>,
     pub state: S,
-    /// Why the replay delivers nothing now; null while it delivers, and if an operator paused it or it has ended.
+    /// Why the replay delivers nothing now; null if the replay delivers, is paused, or has ended.
     pub waits: Option<String>,
     /// The replay covers events with a seq above this one.
     pub after: u64,
     /// The replay covers events up to and including this seq.
     pub upto: u64,
-    /// How far the replay is; null while it waits to start.
+    /// The replay is done with all events up to this seq; null if it has not started in this run of the process, unless
+    /// its state is `done`.
     pub cursor: Option<u64>,
-    /// Number of events that the replay wants; null until they are counted in this run of the process.
+    /// Number of events that the filters of the handler and of the replay select; null until they are counted in this
+    /// run of the process.
     pub events: Option<u64>,
-    /// Number of these events that are delivered, set aside or dead letters; null until they are counted.
+    /// Number of these events that the replay is done with: delivered, set aside, dead letters, or left to the
+    /// handler's own lanes; null until they are counted.
     pub done: Option<u64>,
-    /// Events delivered in this run of the process; null if the replay was not active in this run.
+    /// Number of events delivered in this run of the process; null if the replay has not started in this run.
     pub delivered: Option<u64>,
     #[schemars(with = "FilterSelection")]
     pub filter: Box<RawValue>,
@@ -79,9 +82,9 @@ pub(crate) struct DryRun {
     pub dry_run: bool,
     pub handler: Arc<str>,
     pub events: u64,
-    /// The seq of the first of them; null if there is none.
+    /// The seq of the first of these events; null if there is none.
     pub first: Option<u64>,
-    /// The seq of the last of them; null if there is none.
+    /// The seq of the last of these events; null if there is none.
     pub last: Option<u64>,
 }
 
