@@ -31,8 +31,8 @@ impl Destination {
             let what = "is not a file: name another, or omit --output to write to standard output";
             return Err(Error::Failed(format!("{} {what}", file.display())));
         }
-        // The export contains personal data, so only the owner may read it. It is created in the same folder, so that a
-        // rename can replace the file.
+        // `tempfile` creates a file that only its owner may read: the export contains personal data. The file is in the
+        // folder of the export, so that a rename can replace an older export.
         let part = tempfile::Builder::new()
             .prefix(".bikhook-export-")
             .suffix(".part")
@@ -45,7 +45,7 @@ impl Destination {
         Ok(Self::File { part: BufWriter::with_capacity(BUFFER_BYTES, part), file, is_replaced })
     }
 
-    /// What the events are written to.
+    /// The writer for the events.
     pub(super) fn writer(&mut self) -> &mut (dyn Write + Send) {
         match self {
             Self::Stdout(out) => out,
@@ -53,14 +53,14 @@ impl Destination {
         }
     }
 
-    /// Completes the export: flushes it, and moves a file into its place.
+    /// Completes the export: flushes it, and for a file, renames the temporary file to its final name.
     pub(super) fn complete(self) -> Result<(), Error> {
         match self {
             Self::Stdout(mut out) => Ok(out.flush()?),
             Self::File { part, file, is_replaced } => {
                 let part = part.into_inner().map_err(|error| Error::Output(error.into_error()))?;
                 part.as_file().sync_all()?;
-                // Locked while the file is moved, so that a signal reports correctly whether it was.
+                // Locked during the rename, so that the message after a signal says correctly whether it happened.
                 let mut is_replaced = is_replaced.lock().unwrap_or_else(PoisonError::into_inner);
                 part.persist(&file).map_err(|error| Error::Output(error.error))?;
                 *is_replaced = true;
@@ -71,14 +71,14 @@ impl Destination {
     }
 }
 
-/// Ends the process at once on a signal, and removes the incomplete file.
+/// Starts a thread that waits for a signal, then removes the incomplete file and ends the process at once.
 fn remove_when_interrupted(part: PathBuf, file: &Path, is_replaced: Arc<Mutex<bool>>) -> Result<(), Error> {
     let file = file.display().to_string();
     let runtime = client::runtime(&mut tokio::runtime::Builder::new_current_thread())?;
     let mut signals = runtime.block_on(async { Signals::new() })?;
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         runtime.block_on(signals.next());
-        // Never unlocked, so that the file is not moved any more.
+        // Locked until the process ends, so that the file is not renamed after this.
         let is_replaced = is_replaced.lock().unwrap_or_else(PoisonError::into_inner);
         drop(fs::remove_file(part));
         let state = if *is_replaced { "complete" } else { "unchanged" };

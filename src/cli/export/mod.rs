@@ -1,7 +1,7 @@
 //! `bikhook export`: writes the stored events, oldest first, for other programs.
 //!
-//! At most one page of the journal is in memory, and for Parquet one group of rows. Events that arrive during the
-//! export are left to the next one: `--after` continues where an export ended.
+//! At most one page of the journal is in memory, and for Parquet also one row group. An export ends at the tip of the
+//! journal at its start. A later export continues with `--after`.
 
 mod destination;
 #[cfg(feature = "parquet")]
@@ -50,19 +50,19 @@ pub(super) struct Args {
 enum Format {
     /// One JSON object per line, as `events --json` prints it
     Jsonl,
-    /// One row per event, or one per info if an event has several. A cell that a spreadsheet would evaluate as a
+    /// One row per event, or one per info if `eventInfo` has several. A cell that a spreadsheet would evaluate as a
     /// formula (it starts with = + - @, a tab or a CR) gets a leading '
     Csv,
     /// The same rows with types, and the whole event as JSON; only in a binary with the feature `parquet`
     Parquet,
 }
 
-/// Writes events one after the other in a format.
+/// A writer of events in one format.
 trait Sheet {
     /// Writes an event, given as its JSON line.
     fn take(&mut self, line: &RawValue) -> Result<(), Error>;
 
-    /// Writes buffered data.
+    /// Ends the output: writes buffered data, and in Parquet the footer.
     fn finish(self: Box<Self>) -> Result<(), Error> {
         Ok(())
     }
@@ -129,7 +129,7 @@ impl Args {
                 if seq > tip {
                     break;
                 }
-                // Create the bar at the first event, so that an empty export shows none.
+                // Create the progress bar at the first event, so that an empty export shows none.
                 let bar = shown.get_or_insert_with(|| bar((tip + 1).saturating_sub(seq)));
                 sheet.take(line)?;
                 exported.events += 1;

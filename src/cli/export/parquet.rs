@@ -20,9 +20,10 @@ use super::{
 };
 use crate::{cli::Error, clock::Timestamp};
 
-/// A row group is written after this many bytes of text, which bounds the memory.
+/// A row group is written once its buffered values take about this many bytes. This bounds the memory.
 const GROUP_BYTES: usize = 32 << 20;
-/// The maximum number of rows in a row group.
+/// A row group is also written once it has this many rows. It can exceed this number, because the rows of one event
+/// stay together.
 const GROUP_ROWS: usize = 100_000;
 
 /// Collects the rows of a row group and writes it.
@@ -49,7 +50,8 @@ impl<'a> Groups<'a> {
         let properties = WriterProperties::builder()
             .set_created_by(concat!("bikhook ", env!("CARGO_PKG_VERSION")).to_owned())
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
-            // No dictionary and no statistics: events do not repeat, and their minimum and maximum are of no use.
+            // The column of whole events has no dictionary and no statistics: events do not repeat, and their minimum
+            // and maximum are of no use.
             .set_column_dictionary_enabled(event.clone(), false)
             .set_column_statistics_enabled(event, EnabledStatistics::None)
             .build();

@@ -1,4 +1,4 @@
-//! Flattens an event into rows: one per info, or one row if the event has no info.
+//! Flattens an event into rows: one per info, which is an object in `eventInfo`, or one row if the event has no info.
 
 use serde_json::value::RawValue;
 
@@ -12,7 +12,7 @@ use crate::{
 /// A column of the rows.
 pub(super) struct Column {
     pub(super) name: &'static str,
-    /// Every row has a value in this column. Only Parquet uses it.
+    /// Every row has a value in this column. Only the Parquet format uses this field.
     #[cfg_attr(not(feature = "parquet"), allow(dead_code))]
     pub(super) required: bool,
     pub(super) holds: Holds,
@@ -50,7 +50,7 @@ pub(super) static COLUMNS: [Column; 16] = [
     column("created_at", false, Holds::Time(|row| row.fact.time())),
 ];
 
-/// The whole event as JSON, after the other columns. Only Parquet has it.
+/// The column with the whole event as JSON, after the other columns. Only the Parquet format has it.
 #[cfg(feature = "parquet")]
 pub(super) static EVENT: Column = column("event", true, Holds::Text(|row| Some(row.line.event.get())));
 

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::cli::Error;
 
-/// Writes a header, and one row per event or info.
+/// Writes a header, and one row per event, or one per info if an event has several.
 pub(super) struct Spreadsheet<'a>(Writer<&'a mut (dyn Write + Send)>);
 
 impl<'a> Spreadsheet<'a> {

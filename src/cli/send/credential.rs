@@ -40,7 +40,7 @@ pub(super) struct CredentialArgs {
 }
 
 impl CredentialArgs {
-    /// The given credential as a header value.
+    /// The given credential as a value of the `Authorization` header; `None` if none is given.
     pub(super) fn read(&self) -> Result<Option<String>, Error> {
         if self.key.is_some() {
             return Err(visible_argument("key"));
@@ -120,7 +120,8 @@ impl Drop for EchoOff<'_> {
     }
 }
 
-/// The first valid credential of a source; `None` if the source requires none.
+/// The first credential of a source that is accepted now, as a header value; `None` if the source requires none.
+/// Returns an error if the source has none that is accepted now.
 pub(super) fn configured(source: &SourceSettings) -> Result<Option<String>, Error> {
     if source.auth == AuthMode::None {
         return Ok(None);

@@ -1,8 +1,8 @@
 //! Generates BIK-like traffic. The same seed gives the same bytes.
 //!
-//! The traffic has messages from customers and statuses of sent messages. A few dozen messages are open at a time, each
-//! with its statuses in the order sent → delivered → read, or sent → failed. On request it contains faults: duplicate
-//! events, statuses out of order, and elements and bodies that cannot be read.
+//! The traffic has messages from customers and statuses of sent messages. The statuses of a few dozen sent messages
+//! alternate. Those of one message are in order, such as sent → delivered → read, or sent → failed. On request the
+//! traffic has faults: duplicate events, statuses out of order, and elements and bodies that cannot be read.
 
 use std::{collections::VecDeque, str::FromStr};
 
@@ -15,8 +15,9 @@ use crate::clock::Timestamp;
 const OPEN_MESSAGES: usize = 48;
 /// The number of newest events from which duplicates are taken.
 const RECENT_EVENTS: usize = 64;
-/// Creation time of the first message, and the step from one message to the next.
+/// The creation time of the first message is [`STEP_MS`] after this time, in milliseconds since 1970.
 const EPOCH_MS: i64 = 1_767_225_600_000;
+/// The time from the creation of one message to that of the next, in milliseconds.
 const STEP_MS: u64 = 37;
 
 /// The shares of faults in the traffic.
@@ -114,7 +115,7 @@ impl Iterator for Generator {
 }
 
 impl Generator {
-    /// Generates `events` events in bodies of `batch`.
+    /// Creates a generator of `events` events, in bodies of `batch` events. The last body may have fewer.
     pub(super) fn new(seed: u64, events: u64, batch: u64, faults: FaultShares) -> Self {
         Self {
             random: SplitMix64(seed),

@@ -102,7 +102,7 @@ impl SendArgs {
         Ok((Bodies { count: bodies.bodies(), bodies: Box::new(bodies.map(Ok)) }, Some(seed)))
     }
 
-    /// The URL and the `Authorization` header: as given, else from the configuration.
+    /// The URL, and the value of the `Authorization` header: each as given, else from the configuration.
     fn target(&self, cli: &Cli) -> Result<(Url, Option<HeaderValue>), Error> {
         let url = self.url.as_ref().map(|url| parse_url(url, EXAMPLE)).transpose()?;
         let given = self.credential.read()?;

@@ -19,9 +19,10 @@ use tokio::{
 use super::{answer::PostResult, body::PostBody, summary::PostSummary};
 use crate::cli::{Error, client::cause};
 
-/// The timeout of a request. It exceeds the receiver's own deadline, so it expires only if something is broken.
+/// The timeout of a request. It exceeds the defaults of the receiver's `body_timeout` and `deadline` together (17 s),
+/// so it normally expires only if something is broken.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
-/// After this many failures without any answer, the receiver counts as unreachable.
+/// The receiver counts as unreachable once this many bodies got no answer, and none got one.
 const UNANSWERED_MAX: u64 = 10;
 
 /// The bodies to post.
@@ -50,7 +51,10 @@ struct PostedBody {
     latency: Duration,
 }
 
-/// Posts all bodies over this many connections. The first failure ends the run and aborts the requests in flight.
+/// Posts all bodies over this many connections. Unexpected answers are only counted.
+///
+/// # Errors
+/// Returns an error, and aborts the requests in flight, if a body cannot be read or the receiver is unreachable.
 pub(super) async fn post_all(
     target: PostTarget,
     Bodies { count, bodies }: Bodies,
@@ -64,7 +68,7 @@ pub(super) async fn post_all(
     let mut bodies = bodies.enumerate();
     let mut in_flight = JoinSet::new();
     loop {
-        // A file is read while answers wait to be counted; their latencies are measured already.
+        // Reading a file delays the counting of answers, but not their latencies, which `PostTarget::post` measures.
         while in_flight.len() < connections
             && let Some((number, body)) = bodies.next()
         {

@@ -1,4 +1,4 @@
-//! The result of a run.
+//! The summary of a run of `bikhook send`.
 
 use std::{collections::BTreeMap, io::Write, time::Duration};
 
@@ -7,7 +7,7 @@ use serde_json::json;
 use super::answer::{PostReceipt, PostResult};
 use crate::{cli::Error, plural::counted};
 
-/// Counts of the answers.
+/// Counts and latencies of the answers.
 #[derive(Default)]
 pub(super) struct PostSummary {
     /// Time from the first request to the last answer.
@@ -19,7 +19,7 @@ pub(super) struct PostSummary {
     receipt: PostReceipt,
     /// Answers with status 400 to bodies with garbage.
     expected: u64,
-    /// Unexpected results: no answer, or a status other than 200, except for 400 to a body with garbage.
+    /// Unexpected results: no usable answer, or a status other than 200, except for 400 to a body with garbage.
     failed: u64,
     first_failed: Option<String>,
     latencies_us: Vec<u32>,
@@ -58,7 +58,7 @@ impl PostSummary {
         }
     }
 
-    /// Returns whether at least `unanswered` bodies got no answer, and no body got one.
+    /// Returns whether at least `unanswered` bodies got no usable answer, and no body got one.
     pub(super) fn nothing_answered(&self, unanswered: u64) -> bool {
         self.by_status.is_empty() && self.unanswered >= unanswered
     }
