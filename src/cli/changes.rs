@@ -1,4 +1,4 @@
-//! Retry and drop rows of a list by their ids: dead letters and quarantine entries.
+//! Sends the requests that retry or drop dead letters and quarantine entries, and prints the result.
 
 use std::io::Write;
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::admin::wire::{Changed, ChangedRows, RowsRequest};
 
-/// A list whose rows are changed by their ids.
+/// A list whose rows can be changed by id.
 pub(super) struct Changeable {
     /// The path of the list in the API.
     pub(super) path: &'static str,
@@ -27,7 +27,8 @@ impl Changeable {
         ids.chunks(self.ids).map(body).collect()
     }
 
-    /// Sends the requests, adds their answers to `rows` and prints the sum. Returns an error if ids are unknown.
+    /// Sends a request for each body, adds the answers to `rows` and prints the sum. Then returns an error if ids are
+    /// unknown.
     pub(super) fn change(
         &self,
         client: &Client,

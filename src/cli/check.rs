@@ -1,5 +1,5 @@
-//! `bikhook check`: shows the effective configuration, and optionally tests its destinations. An invalid configuration
-//! fails earlier, when it is loaded.
+//! `bikhook check`: shows the effective configuration, and optionally tests its handlers with stored events and opens
+//! their destinations. An invalid configuration fails earlier, when it is loaded.
 
 use std::io::Write;
 

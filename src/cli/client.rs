@@ -26,7 +26,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const READ_TIMEOUT: Duration = Duration::from_secs(600);
 /// The read timeout of a supervisor's health check.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
-/// The maximum size of an answer: more than any page of the API or any event.
+/// The maximum size of an answer, and of a line in a stream. With the default `http.body_limit`, no page of the API
+/// and no event comes near this size.
 pub(super) const ANSWER_BYTES: usize = 64 << 20;
 
 /// The address of the admin side, and the credentials for it.
@@ -108,7 +109,7 @@ impl RequestArgs {
         self.print(self.admin.client(cli)?.post(path, body)?, words)
     }
 
-    /// Prints an answer as JSON or in words.
+    /// Prints an answer as JSON, or as the text that `words` returns.
     pub(super) fn print<T: DeserializeOwned>(
         &self,
         answer: Box<RawValue>,
@@ -127,8 +128,9 @@ fn url_of(listen: SocketAddr) -> Result<Url, Error> {
     parse_url(&format!("http://{}", reachable(listen)), ADMIN_EXAMPLE)
 }
 
-/// Refuses to send credentials that are configured for the receiver at `listen` to another host over plain HTTP, where
-/// others could read them. `instead` tells the user how to give credentials for that URL.
+/// Returns an error if credentials that are configured for the receiver at `listen` would be sent to any other address
+/// over plain HTTP, loopback excepted: others could read them. `instead` is the part of the error that says how to give
+/// credentials for that URL.
 pub(super) fn check_not_exposed(url: &Url, listen: SocketAddr, instead: &str) -> Result<(), Error> {
     let host = url.host_str().unwrap_or_default();
     let ip: Option<IpAddr> = host.trim_start_matches('[').trim_end_matches(']').parse().ok();
@@ -161,7 +163,7 @@ pub(super) struct Client {
     http: reqwest::Client,
     base: Url,
     credentials: Option<(String, Secret)>,
-    /// The command could read the journal of a stopped receiver instead.
+    /// The command has `--journal`, so an error about an unreachable receiver suggests it.
     or_journal: bool,
 }
 
@@ -173,7 +175,7 @@ impl Client {
         Ok(Self { runtime, http, base, credentials, or_journal: false })
     }
 
-    /// The same client, for a command that has `--journal`.
+    /// The same client, for a command that can read the journal of a stopped receiver with `--journal`.
     pub(super) fn or_journal(self) -> Self {
         Self { or_journal: true, ..self }
     }
@@ -205,7 +207,7 @@ impl Client {
         Err(kind(self.refused(status, &self.read(response).await.unwrap_or_default())))
     }
 
-    /// Runs a future on the client's runtime, for commands that send more than one request.
+    /// Runs a future on the client's runtime, for commands that use [`Self::open`].
     pub(super) fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
         self.runtime.block_on(work)
     }
@@ -284,7 +286,7 @@ impl Client {
                  address, give --config FILE or --admin URL"
             ));
         }
-        Error::Failed(format!("the admin side at {base} did not answer: {}", cause(error)))
+        Error::Failed(format!("no complete answer from the admin side at {base}: {}", cause(error)))
     }
 
     fn too_large(&self) -> Error {
@@ -309,9 +311,9 @@ impl Client {
 
 /// Why a stream could not be opened.
 pub(super) enum StreamError {
-    /// The receiver is unreachable, or it fails for now. A retry may succeed.
+    /// The receiver is unreachable, or its answer is a server error (5xx). A retry may succeed.
     Unavailable(Error),
-    /// A retry does not help.
+    /// The receiver rejects the request. A retry does not help.
     Rejected(Error),
 }
 
@@ -346,7 +348,7 @@ pub(super) fn runtime(builder: &mut tokio::runtime::Builder) -> Result<Runtime, 
     built.map_err(|error| Error::Failed(format!("cannot start the async runtime: {error}")))
 }
 
-/// The innermost cause of an error, which is the part that a person can act on.
+/// The text of the innermost cause of an error, such as `Connection refused`: the errors around it add no detail.
 pub(super) fn cause(error: &dyn std::error::Error) -> String {
     let innermost = successors(Some(error), |error| error.source()).last();
     innermost.unwrap_or(error).to_string()

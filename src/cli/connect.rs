@@ -41,7 +41,7 @@ pub(super) fn run(handlers: Vec<HandlerConfig>, json: bool, out: &mut impl Write
         rows.sort_by_key(|(at, _)| *at);
         rows
     });
-    // A hanging destination may block a thread. Do not wait for it.
+    // A hanging destination may block a thread. Do not wait for that thread.
     runtime.shutdown_background();
     for (_, row) in &rows {
         if json {

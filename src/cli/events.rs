@@ -58,7 +58,7 @@ pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
     table(out, HEADER, cells)
 }
 
-/// The header of [`cells`].
+/// The header of the table whose rows are [`cells`].
 pub(super) const HEADER: [&str; 7] = ["SEQ", "RECEIVED", "SOURCE", "EVENT", "STATUS", "CHANNEL", "ID"];
 
 /// The cells of an event's row. They contain no personal data.

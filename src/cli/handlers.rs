@@ -1,4 +1,5 @@
-//! `bikhook handlers`: the progress of the handlers, and operator decisions such as pause, resume and skip.
+//! `bikhook handlers`: lists the handlers with their progress, and pauses, resumes, retries, skips, believes or renames
+//! one.
 
 use std::{io::Write, path::PathBuf};
 
@@ -44,7 +45,7 @@ enum HandlersCommand {
     /// Rename a handler that is no longer configured: its cursors, dead letters, set-aside events, replays and pause
     /// move to the new name
     Rename(HandlerRenameArgs),
-    /// Retry now everything that waits for a retry, for example after a repair
+    /// Retry at once all events that wait for a retry, for example after a repair
     Retry(HandlerArgs),
     /// Accept the refusals: events that the destination refuses now become dead letters (recorded)
     Believe(HandlerBelieveArgs),
@@ -200,7 +201,7 @@ fn list(args: &HandlersArgs, cli: &Cli) -> Result<(), Error> {
     Ok(out.flush()?)
 }
 
-/// The class of the last failure and how long ago it occurred, because it may be over.
+/// The class of the last failure, and how long ago it occurred: the destination may have recovered since.
 fn failure(class: String, at: Option<Timestamp>, now: Timestamp) -> String {
     match at {
         Some(at) => format!("{class}, {} ago", elapsed(now.ms_since(at).max(0).unsigned_abs() / 1_000)),

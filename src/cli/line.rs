@@ -1,11 +1,12 @@
-//! An event as the listings get it: one line of JSON, from the API of a running receiver or from a stopped journal.
+//! An event as the listings get it: one line of JSON, from the API of a running receiver or from the journal of a
+//! stopped one.
 
 use serde_json::value::RawValue;
 
 use super::{Error, output::parse};
 use crate::{admin::wire::EventLine, event::Element};
 
-/// Reads a line and its element.
+/// Parses the line of an event, and the element in it.
 pub(super) fn read(line: &RawValue) -> Result<(EventLine<'_>, Element), Error> {
     let line: EventLine<'_> = parse(line)?;
     let element = Element::read(line.event.get().as_bytes())

@@ -1,9 +1,9 @@
 //! The log on standard error.
 //!
-//! A pipe without a reader, or a paused terminal, blocks writes to it. A thread of the runtime or of the journal must
-//! not block on that. Therefore log lines go through a bounded queue to a thread of their own; lines beyond the bound
-//! are dropped and counted. The lines of the `log` handler are deliveries: they are written directly, on a thread that
-//! may block, and count as delivered only once they are written.
+//! A pipe whose reader does not read, or a paused terminal, blocks writes to it. A thread of the runtime or of the
+//! journal must not block there. Therefore log lines go through a bounded queue to a separate thread; lines that do
+//! not fit are dropped and counted. The lines of the `log` handler are deliveries: they are written directly, on a
+//! thread that may block, and count as delivered only once they are written.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -27,12 +27,12 @@ use super::{
 };
 use crate::{handler, metrics::Metrics, panics, plural::counted, trace};
 
-/// The size of the queue of log lines. Lines beyond it are dropped and counted.
+/// The size of the queue in log lines. Lines that do not fit are dropped and counted.
 const QUEUE_LINES: usize = 4_096;
 /// How long the process waits for the last lines when it ends.
 const LAST_LINES_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The running log. Dropping it waits until the last lines are written.
+/// The running log. Dropping it waits until the last lines are written, but no longer than [`LAST_LINES_TIMEOUT`].
 pub(super) struct ProcessLog {
     // Dropped before `_lines`, because the export of the last spans may still log.
     #[cfg(feature = "otel")]
@@ -71,7 +71,7 @@ impl ProcessLog {
             .name("log".to_owned())
             .spawn(move || write_out(&entries, &dropped))
             .map_err(|error| failed(&error))?;
-        // If the log cannot be written, such as on a full disk, reporting that on the same output would panic.
+        // If the log cannot be written, for example to a full disk, an error report on the same output would panic.
         let log = tracing_subscriber::fmt::layer().with_writer(outlet).log_internal_errors(false);
         let log = match settings.format {
             LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).boxed(),
@@ -125,7 +125,7 @@ fn write_out(entries: &Receiver<LogEntry>, dropped: &AtomicU64) {
     }
 }
 
-/// Queues the lines of the log.
+/// The writer that puts the lines of the log into the queue.
 struct LogOutlet {
     lines: SyncSender<LogEntry>,
     dropped: Arc<AtomicU64>,

@@ -87,7 +87,7 @@ fn head(Timeline { message, sightings }: &Timeline<String>) -> [(&'static str, O
     [
         ("message", Some(message.message_id.clone())),
         ("state", state.map(|state| state + deleted)),
-        // BIK's failure text. It is shown even if the message was delivered after an earlier failure.
+        // BIK's text about the failure. It is shown even if the message was delivered after that failure.
         ("reason", message.reason.clone()),
         (if message.incoming { "from" } else { "to" }, customer),
         ("sent by", owner),

@@ -1,4 +1,5 @@
-//! The command line, one file per command. A command returns an [`Error`]; `main` prints it and exits with its code.
+//! The command line, one file or folder per command. A command returns an [`Error`]; `main` prints it and exits with
+//! its code.
 
 mod against;
 mod auth;
@@ -76,7 +77,7 @@ enum CliCommand {
     Rebuild(rebuild::RebuildArgs),
     /// Write stored events, oldest first, as JSON lines, CSV or Parquet
     Export(export::Args),
-    /// List the handlers and their progress; pause, resume, retry, skip or rename one
+    /// List the handlers and their progress; pause, resume, retry, skip, believe or rename one
     Handlers(handlers::HandlersArgs),
     /// List, show, retry or drop dead letters: events that a handler does not get unless an operator retries them
     #[command(subcommand)]
@@ -102,7 +103,7 @@ impl Cli {
     /// # Errors
     /// Returns an [`Error`], which determines the exit code.
     pub fn run(self) -> Result<(), Error> {
-        // Standard output is not locked, because `serve` writes from many threads.
+        // Standard output is not locked here: most commands write to it through another handle.
         let out = &mut anstream::stdout();
         match self.dispatch(out).and_then(|()| Ok(out.flush()?)) {
             // A reader that closes the pipe early (`| head`) is not an error.
@@ -144,7 +145,8 @@ pub enum Error {
     /// The output cannot be written.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
-    /// A configured resource cannot be used, such as a journal of a newer version. A retry does not help.
+    /// A resource cannot be used until an operator changes something, for example a journal of a newer version. A retry
+    /// does not help.
     #[error("{0}")]
     Unusable(String),
     /// The journal of a stopped receiver cannot be read.
@@ -164,7 +166,7 @@ impl Error {
         }
     }
 
-    /// The text to print. It has colors, which the stream strips if it is not a terminal.
+    /// The text to print. It may have colors: print it to a stream that strips them if it is not a terminal.
     pub fn report(&self) -> String {
         match self {
             Self::Config(ConfigError::Invalid(report)) => report.render(true),

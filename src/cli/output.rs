@@ -1,4 +1,4 @@
-//! The output of commands (a table for people, or one JSON object per line) and confirmation prompts.
+//! The output of commands (a table, or one JSON object per line) and confirmation prompts.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +15,8 @@ use super::{
     terminal::{controls_terminal, output},
 };
 
-/// Buffered standard output. Stored data passes through unchanged, unless it could control a terminal.
+/// Buffered standard output. If it is a terminal, characters that could control it are escaped; otherwise all bytes
+/// pass through unchanged.
 pub(super) fn stdout() -> impl Write {
     BufWriter::new(output())
 }
@@ -131,7 +132,7 @@ pub(super) fn cell(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
-/// Formats a duration with about two digits: `850 ms`, `1.2 s`, `12 min`.
+/// Formats a duration in one unit, with one decimal place if the number is below 10: `850 ms`, `1.2 s`, `12 min`.
 pub(super) fn duration(ms: i64) -> String {
     let tenths = |unit_ms: i64, name: &str| {
         let tenths = (ms + unit_ms / 20) / (unit_ms / 10);
@@ -150,7 +151,8 @@ pub(super) fn duration(ms: i64) -> String {
     }
 }
 
-/// Asks for confirmation, unless `yes` is set. Returns an error if the user declines.
+/// Asks for confirmation, unless `yes` is set. Returns an error if the user declines, or if standard input is not a
+/// terminal.
 pub(super) fn confirm(question: &str, yes: bool) -> Result<(), Error> {
     if yes {
         return Ok(());

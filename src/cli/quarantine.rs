@@ -22,7 +22,7 @@ pub(super) enum QuarantineCommand {
     List(ListArgs),
     /// Show an entry: its error and its bytes (contains personal data)
     Show(QuarantineShowArgs),
-    /// Retry entries: what can be read now is stored as events
+    /// Retry entries: store the elements that can be read now as events
     Retry(QuarantineRetryArgs),
     /// Delete entries permanently
     Drop(QuarantineDropArgs),
@@ -118,7 +118,7 @@ fn show(args: &QuarantineShowArgs, cli: &Cli) -> Result<(), Error> {
     Ok(out.flush()?)
 }
 
-/// A request has at most 100 ids, because a retry decodes every byte of an entry again.
+/// The list of quarantine entries. A request has at most 100 ids, because a retry decodes every byte of an entry again.
 const QUARANTINE: Changeable = Changeable {
     path: "quarantine",
     ids: 100,

@@ -1,4 +1,4 @@
-//! `bikhook rebuild`: insight reads the whole journal again.
+//! `bikhook rebuild`: starts a rebuild of insight from the journal, and shows its progress.
 
 use std::time::Duration;
 

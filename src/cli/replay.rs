@@ -34,7 +34,7 @@ struct ReplayStartArgs {
     handler: Option<String>,
     #[command(flatten)]
     selection: Selection,
-    /// Retry only its dead letters: the handler's own lanes deliver them, and each is removed once it is delivered
+    /// Retry only the dead letters of the handler: its lanes deliver them, and each is removed once it is delivered
     #[arg(long, conflicts_with_all = ["rate", "dry_run"])]
     dead: bool,
     /// Maximum number of events per second
@@ -95,11 +95,12 @@ pub(super) fn run(args: &ReplayArgs, cli: &Cli) -> Result<(), Error> {
     }
 }
 
-/// A replay, with the names of its states as text.
+/// A replay, with its state as text and its lanes ignored.
 type ReplayReport = ReplayRow<String, IgnoredAny>;
 
 impl ReplayReport {
-    /// How far the replay is, and the total: in events once they are counted, until then in seqs.
+    /// How far the replay is, and the total: in events once they are counted, but in seqs until then or if there are
+    /// none.
     fn progress(&self) -> (u64, u64) {
         if let (Some(done), Some(events @ 1..)) = (self.done, self.events) {
             return (done, events);
@@ -111,7 +112,7 @@ impl ReplayReport {
 
 impl ReplayStartArgs {
     fn run(&self, cli: &Cli) -> Result<(), Error> {
-        // clap requires the handler.
+        // clap rejects a start without a handler.
         let handler = self.handler.clone().unwrap_or_default();
         if self.dead {
             return self.retry_dead(cli, handler);

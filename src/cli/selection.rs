@@ -12,7 +12,7 @@ use crate::{
     handler::{Filter, FilterSettings},
 };
 
-/// A filter with only the keys that are set.
+/// A filter as JSON, with only the keys that are set.
 pub(super) type FilterJson = Map<String, Value>;
 
 /// Options that select events; an event must match all that are given.
@@ -69,7 +69,8 @@ impl Selection {
         }
     }
 
-    /// The event name, if exactly one is given without wildcards: the journal finds a name faster than a filter does.
+    /// The event name, if exactly one is given and it has no wildcards: the journal finds events by name faster than a
+    /// filter does.
     pub(super) fn name(&self) -> Option<String> {
         match self.content.events.as_slice() {
             [name] if !name.contains(['*', '?', '[', '{', '\\']) => Some(name.clone()),
@@ -84,7 +85,7 @@ impl Selection {
         times.chain(self.content.parameters()).collect()
     }
 
-    /// The same selection for a journal that is read without a receiver.
+    /// The same selection for the journal of a stopped receiver. Returns an error if an option is invalid.
     pub(super) fn narrowed(&self) -> Result<EventSelection, Error> {
         let settings: FilterSettings = serde_json::from_value(self.content.filter().into())
             .map_err(|error| Error::Failed(error.to_string()))?;

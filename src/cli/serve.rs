@@ -48,7 +48,7 @@ pub(super) fn run(cli: &Cli) -> Result<(), Error> {
             () = signalled => Err(Error::Failed("stopped at once by a second signal".to_owned())),
         }
     });
-    // A hanging destination may block a thread forever. Do not wait for it.
+    // A hanging destination may block a thread forever. Do not wait for that thread.
     runtime.shutdown_background();
     served
 }

@@ -1,4 +1,4 @@
-//! Loads the configuration, and hands the commands what they need of it.
+//! Loads the configuration, prints its warnings, and finds the secrets that this start generates.
 
 use std::{
     collections::BTreeMap,

@@ -26,10 +26,11 @@ use crate::{
 
 /// The maximum number of rows per read.
 const PAGE: usize = 1_000;
-/// The maximum number of payloads that a listing of a stopped journal holds in memory.
+/// The maximum number of dead letters or quarantine entries that are read at once from the journal of a stopped
+/// receiver: each has a payload.
 const CHUNK: usize = 16;
 
-/// Which receiver to ask.
+/// The receiver to read from: a running one, or the journal of a stopped one.
 #[derive(clap::Args)]
 pub(super) struct StoreArgs {
     #[command(flatten)]
@@ -48,13 +49,14 @@ impl StoreArgs {
     }
 }
 
-/// A receiver, running or stopped.
+/// A receiver: the API of a running one, or the journal of a stopped one.
 pub(super) enum Store {
     Running(Box<Client>),
     Stopped(Box<Offline>),
 }
 
-/// Rows as JSON, newest first, with the cursor of the next page. In an answer, the rows have the name of their list.
+/// Rows as JSON, with the cursor of the next page. In an answer of the API, the member with the rows has the name
+/// of the list.
 #[derive(Deserialize)]
 pub(super) struct Page<C> {
     #[serde(alias = "events", alias = "dead", alias = "quarantine")]
@@ -65,7 +67,7 @@ pub(super) struct Page<C> {
 type ListResult<C> = Result<Page<C>, Error>;
 
 impl Store {
-    /// A page of the selected events. With `raw`, each has its stored bytes as a member.
+    /// A page of the selected events, newest first. With `raw`, each has its stored bytes as a member.
     pub(super) fn events(&self, query: &EventQuery, selection: &Selection, raw: bool) -> ListResult<u64> {
         let limit = query.limit.min(PAGE);
         match self {
@@ -125,7 +127,7 @@ impl Store {
         }
     }
 
-    /// A page of dead letters.
+    /// A page of dead letters, newest first.
     pub(super) fn dead(&self, query: &DeadQuery, selection: &Selection) -> ListResult<i64> {
         match self {
             Self::Running(client) => {
@@ -156,7 +158,7 @@ impl Store {
         }
     }
 
-    /// A page of quarantine entries.
+    /// A page of quarantine entries, newest first.
     pub(super) fn quarantine(&self, before: Option<i64>, limit: usize) -> ListResult<i64> {
         match self {
             Self::Running(client) => client.get(&["quarantine"], &cursor(before, limit)),
@@ -233,7 +235,7 @@ fn stopped_handlers(journal: &Offline) -> Result<Vec<Box<RawValue>>, Error> {
     }))
 }
 
-/// How many rows a listing has.
+/// The option that limits the number of rows in a listing.
 #[derive(clap::Args)]
 pub(super) struct Limit {
     /// List at most this many of the newest rows, oldest first [default: 20]
@@ -241,7 +243,7 @@ pub(super) struct Limit {
     limit: Option<usize>,
 }
 
-/// The options of a list that has no others.
+/// The options that several lists share.
 #[derive(clap::Args)]
 pub(super) struct ListArgs {
     #[command(flatten)]
@@ -256,8 +258,8 @@ pub(super) struct ListArgs {
 /// The default number of rows.
 const ROWS: usize = 20;
 
-/// The newest rows, oldest first. Without `--limit`, a message says if there are older rows, because a list without it
-/// looks complete.
+/// The newest rows, oldest first: [`ROWS`] without `--limit`. A message then says if there are older rows, because the
+/// list would otherwise look complete.
 pub(super) fn newest<C: Copy>(
     Limit { limit }: &Limit,
     page: impl FnMut(Option<C>, usize) -> ListResult<C>,
@@ -274,7 +276,7 @@ pub(super) fn newest<C: Copy>(
     Ok(rows)
 }
 
-/// The newest rows, oldest first: up to `limit`.
+/// Up to `limit` of the newest rows, oldest first.
 pub(super) fn take<C: Copy>(
     limit: usize,
     mut page: impl FnMut(Option<C>, usize) -> ListResult<C>,

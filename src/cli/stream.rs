@@ -13,7 +13,7 @@ pub(super) struct MessageStream {
 /// A message of the stream, which ends with an empty line.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct StreamMessage {
-    /// The position in the stream, from which a client continues after a reconnect.
+    /// The position in the stream after which a client continues when it reconnects.
     pub(super) id: Option<String>,
     /// `None` if the message is only a position and no event.
     pub(super) data: Option<String>,
@@ -24,7 +24,7 @@ impl MessageStream {
         Self { response, buffer: LineBuffer::default() }
     }
 
-    /// The next message; `None` if the stream ended or failed.
+    /// The next message; `None` if the stream ended or failed, or if a line is longer than [`ANSWER_BYTES`].
     pub(super) async fn next(&mut self) -> Option<StreamMessage> {
         loop {
             if let Some(message) = self.buffer.next() {

@@ -1,7 +1,7 @@
 //! `bikhook tail`: prints new events as they arrive.
 //!
-//! It starts after the newest event and reconnects after the last event received. A restart of the receiver therefore
-//! loses no events and repeats none.
+//! It starts after the newest event, or after the seq of `--after`. It reconnects after the last event received. A
+//! restart of the receiver therefore loses no events and repeats none.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -22,7 +22,8 @@ use super::{
     stream::{MessageStream, StreamMessage},
 };
 
-/// The read timeout. The receiver sends something every few seconds, so a longer silence means that it is gone.
+/// The read timeout. The receiver sends something every few seconds, so a longer silence means that the connection is
+/// lost.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(20);
 /// The first and the maximum delay before a reconnect.
 const RECONNECT_DELAYS: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2)];
@@ -50,7 +51,7 @@ pub(super) fn run(args: &TailArgs, cli: &Cli) -> Result<(), Error> {
     let client = args.admin.client_with_timeout(cli, SILENCE_TIMEOUT)?;
     let after = match args.after {
         Some(after) => after,
-        // Read first, because an event that arrives before the tail is open would be missed.
+        // Read the tip first: otherwise an event that arrives before the tail is open would be missed.
         None => client.tip()?,
     };
     if !args.json && io::stdout().is_terminal() {

@@ -20,13 +20,13 @@ use crate::{
 
 #[derive(clap::Args)]
 pub(super) struct StatsArgs {
-    /// Group by these: category, owner, ownerId, source, store, channel, hour, day
+    /// Group by these dimensions: category, owner, ownerId, source, store, channel, hour, day
     #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "category", value_parser = dimension)]
     by: Vec<&'static str>,
     /// Only messages first seen in the hour of this time, or later [default: 7 days ago]
     #[arg(long, value_name = "TIME")]
     since: Option<Timestamp>,
-    /// Only messages first seen before this time [default: now]
+    /// Only messages first seen before this time, rounded up to a full hour [default: now]
     #[arg(long, value_name = "TIME")]
     until: Option<Timestamp>,
     /// Only messages of this category: crm, broadcast, automation, dev_api
@@ -35,7 +35,7 @@ pub(super) struct StatsArgs {
     /// Only messages of this owner, as BIK calls it, such as CAMPAIGN
     #[arg(long, value_name = "NAME")]
     owner: Option<String>,
-    /// Only messages of the broadcast, automation … with this id
+    /// Only messages whose owner has this id, such as the id of a broadcast or of an automation
     #[arg(long, value_name = "ID")]
     owner_id: Option<String>,
     /// Only messages of this source
