@@ -132,7 +132,7 @@ pub(super) fn cell(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
-/// Formats a duration in one unit, with one decimal place if the number is below 10: `850 ms`, `1.2 s`, `12 min`.
+/// Formats a duration in one unit. From 1 s on, a number below 10 has one decimal place: `5 ms`, `1.2 s`, `12 min`.
 pub(super) fn duration(ms: i64) -> String {
     let tenths = |unit_ms: i64, name: &str| {
         let tenths = (ms + unit_ms / 20) / (unit_ms / 10);

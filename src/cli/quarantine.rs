@@ -22,7 +22,7 @@ pub(super) enum QuarantineCommand {
     List(ListArgs),
     /// Show an entry: its error and its bytes (contains personal data)
     Show(QuarantineShowArgs),
-    /// Retry entries: store the elements that can be read now as events
+    /// Retry entries: store as events the elements that can be read now
     Retry(QuarantineRetryArgs),
     /// Delete entries permanently
     Drop(QuarantineDropArgs),
