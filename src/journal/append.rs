@@ -2,15 +2,15 @@
 
 use crate::event::{Draft, Quarantined};
 
-/// The content of one request.
+/// The content of one append: of a request, or of a quarantine entry that is retried.
 #[derive(Default)]
 pub struct AppendBatch {
     /// The decoded events, in order.
     pub drafts: Vec<Draft>,
     /// Input that could not be decoded.
     pub quarantined: Vec<Quarantined>,
-    /// Set if this batch is a retry. If no draft is stored or is a duplicate, the entry stays, so neither the
-    /// conflicts of the batch nor `quarantined` become entries of their own.
+    /// Set if this batch was decoded from a quarantine entry. If none of its drafts is stored or is a duplicate, that
+    /// entry stays, and neither the conflicts of the batch nor `quarantined` become entries of their own.
     pub retried: Option<RetryOf>,
     /// A guard that is dropped when the append has ended, such as the request's permit in the concurrency limits.
     pub hold: Option<Box<dyn Send>>,
@@ -31,26 +31,28 @@ pub enum RetryOf {
 pub struct AppendReceipt {
     /// Number of events stored.
     pub accepted: u32,
-    /// Number of events already stored within the deduplication window, or earlier in the same batch.
+    /// Number of events that were already stored within the deduplication window, or earlier in the same batch.
     pub duplicates: u32,
     /// Number of quarantined items: undecodable input plus conflicts.
     pub quarantined: u32,
-    /// Number of quarantined items that are conflicts: they have the key of a stored event, but other content.
+    /// Number of conflicts: events with the key of a stored event, but other content. They are quarantined, unless a
+    /// retried entry stays.
     pub conflicts: u32,
     /// The last seq of this batch; `None` if it stored no event.
     pub seq: Option<u64>,
 }
 
-/// Why a batch was not stored. No part of the batch was stored.
+/// Why an append failed. Nothing of the batch is stored; only after `Failed` it may be.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum AppendError {
-    /// The disk is full, or down to its reserve. An append can succeed again once there is space.
+    /// The disk is full or down to its reserve, or a quota is exceeded. An append can succeed again once there is
+    /// space.
     #[error("the journal's disk is full")]
     Full,
     /// Another process holds a lock on the database. A retry may succeed.
     #[error("the journal is busy")]
     Busy,
-    /// A write, sync or checkpoint failed earlier. What is on disk is unknown until a restart.
+    /// The journal has failed: see [`super::JournalState::Failed`]. What is on disk is unknown until a restart.
     #[error("the journal failed and needs a restart")]
     Failed,
     /// The journal is closing or closed.

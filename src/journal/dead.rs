@@ -34,8 +34,8 @@ pub struct DeadAgain {
     pub error: String,
     /// The tries that failed, including this one.
     pub history: History,
-    /// True if it stays marked for retry because the destination was unwell. Otherwise it waits for the next retry
-    /// request.
+    /// True if it stays marked for retry. False after a refusal, or after the last try of this retry: then it waits for
+    /// the next retry request.
     pub still_retrying: bool,
 }
 
@@ -44,9 +44,9 @@ names! {
     #[derive(JsonSchema)]
     #[schemars(rename = "DeadLetterCause", rename_all = "lowercase")]
     pub enum Cause {
-        /// The destination will never accept it.
+        /// The destination refuses the event, or the event cannot be sent to it.
         Refused = "refused",
-        /// It was set aside and not delivered in time.
+        /// It was set aside and not delivered within `aside_for`.
         Expired = "expired",
     }
 }

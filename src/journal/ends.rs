@@ -9,7 +9,7 @@ pub struct Ends {
     pub cursor: Option<u64>,
     /// Events to set aside. A row with the same seq is replaced.
     pub set_aside: Vec<Aside>,
-    /// Seqs of events that are no longer set aside: delivered, or dead by `dead`.
+    /// Seqs of events that are no longer set aside: delivered, skipped, in `dead`, or no longer in the journal.
     pub resolved: Vec<u64>,
     /// Events that became dead letters.
     pub dead: Vec<NewDead>,

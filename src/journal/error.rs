@@ -18,13 +18,13 @@ pub enum Error {
         /// The reason, which may quote the row.
         what: Arc<str>,
     },
-    /// No lane is enrolled for this handler.
+    /// The journal has no such lane: the handler is not enrolled, or the replay has ended.
     #[error("the journal has no handler {0:?}")]
     NoLane(Arc<str>),
-    /// A write, sync or checkpoint failed. What is on disk is unknown until a restart.
+    /// The journal has failed: see [`super::JournalState::Failed`]. What is on disk is unknown until a restart.
     #[error("the journal failed and needs a restart")]
     Failed,
-    /// The disk is full, or down to its reserve.
+    /// The disk is full or down to its reserve, or a quota is exceeded.
     #[error("the journal's disk is full")]
     Full,
     /// The journal is closing or closed.
@@ -78,7 +78,7 @@ pub enum JournalOpenError {
         /// The newest format that this version knows.
         known: i64,
     },
-    /// An older version of bikhook wrote the file, and this command may not migrate it.
+    /// An older version of bikhook wrote the file, and this command does not migrate it.
     #[error(
         "the journal {path} was written by an older bikhook (format {found}, this version uses {known}): the receiver migrates it at its next start"
     )]
@@ -116,7 +116,8 @@ impl JournalOpenError {
         Self::Io { path: path.display().to_string(), source }
     }
 
-    /// True if a person has to change something, because a restart cannot help.
+    /// True if a restart does not help: the path, a permission, the file or the version of bikhook has to be changed
+    /// first.
     pub fn is_lasting(&self) -> bool {
         match self {
             Self::Locked { .. } => false,

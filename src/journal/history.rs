@@ -5,10 +5,10 @@ use serde::Serialize;
 
 use crate::clock::Timestamp;
 
-/// Maximum number of tries kept: the first one and the latest ones.
+/// Maximum number of tries that a history keeps: the first one and the latest ones.
 const KEPT: usize = 10;
 
-/// A delivery of one event that failed.
+/// A failed delivery of one event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Try {
     /// Number of the try, counted from 1.
@@ -19,7 +19,8 @@ pub struct Try {
     pub error: String,
 }
 
-/// The failed tries of one event since it was first tried alone, oldest first: at most the first and the latest nine.
+/// The failed tries of one event, oldest first: at most the first and the latest nine. Of the tries before the event
+/// was set aside or became a dead letter, only the last one is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct History(Vec<Try>);
 

@@ -17,7 +17,7 @@ pub struct LaneId {
     pub handler: Arc<str>,
     /// The class of events that the lane delivers.
     pub class: Class,
-    /// The replay that it belongs to; `None` for the handler's own lanes.
+    /// The id of the replay that the lane belongs to; `None` for the handler's own lanes.
     pub replay: Option<i64>,
 }
 
@@ -35,7 +35,7 @@ pub type Pauses = Arc<BTreeMap<Arc<str>, Pause>>;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Pause {
     pub at: Timestamp,
-    // Who paused it, or the error that did; safe for logs.
+    // Who paused the handler, or the error that caused the pause; safe for logs.
     pub reason: String,
 }
 
@@ -45,8 +45,8 @@ pub struct Enrolment {
     pub handler: Arc<str>,
     /// `None` starts at the beginning if the journal has never held an event, otherwise at the tip.
     pub start: Option<LaneStart>,
-    /// True if the handler announces dead letters. While one does, the journal stores an event of the source
-    /// `bikhook` for each new dead letter.
+    /// True if the handler announces dead letters. While such a handler is configured, the journal stores an event of
+    /// the source `bikhook` for each new dead letter.
     pub dead_letters: bool,
 }
 
@@ -57,58 +57,62 @@ pub enum LaneStart {
     Now,
     /// With the oldest stored event.
     Beginning,
-    /// With the first event received at or after this time.
+    /// With the first event received at or after this time; after the last stored event if there is none.
     At(Timestamp),
 }
 
 /// The delivery state of a lane.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LaneState {
-    /// Every event up to this seq is delivered, not wanted, set aside or dead.
+    /// The lane is done with every event up to this seq: it was delivered, filtered out, set aside, skipped, or became
+    /// a dead letter. Events before the handler's start count as done. For a replay, the events that the handler's own
+    /// lane has set aside count as done, too.
     pub cursor: u64,
     /// The events set aside, in order of seq.
     pub aside: Vec<Aside>,
-    /// Number of its dead letters. 0 for a replay, whose dead letters belong to the handler's own lane.
+    /// Number of dead letters of the lane; 0 for a replay, whose dead letters belong to the handler's own lane.
     pub dead: u64,
     /// Seqs after the cursor that are dead letters of this lane or replay, in ascending order. For a handler's own lane
-    /// also those whose dead letter was dropped, or delivered by a retry.
+    /// also those whose dead letter was deleted since: dropped, expired, or delivered by a retry.
     pub dead_past_cursor: Vec<u64>,
 }
 
-/// An event that was set aside: it is delivered later than its place in the lane.
+/// An event that was set aside: the lane continues with later events and delivers this one later.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Aside {
     pub seq: u64,
-    /// Its ordering key: later events of the same message wait behind it.
+    /// Events with the same key belong to one message and are delivered in order; `None` if the event has no order.
     pub order_key: Option<OrderKey>,
-    /// True if it waits behind an earlier event of its message.
+    /// True if the event waits until an earlier set-aside event of its message is done.
     pub behind: bool,
     /// Number of deliveries tried so far.
     pub attempts: u32,
     /// When it was set aside.
     pub since: Timestamp,
-    /// When it is tried next.
+    /// When the event is tried next.
     pub next_try: Timestamp,
-    /// The last error, which may quote the payload.
+    /// The last error, which may quote the payload; empty if the event has not failed.
     pub error: String,
     /// The tries that failed.
     pub history: History,
 }
 
-/// The state of an event in one lane of a handler: the lane that the event goes through.
+/// The state of an event in one of a handler's own lanes: the lane of the event's class.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "Passage")]
 pub struct HandlerProgress {
     pub handler: Arc<str>,
     #[serde(rename = "lane")]
     pub class: Class,
-    /// The lane is past the event: it was delivered, filtered out, set aside or became a dead letter.
+    /// The lane is done with the event: it was delivered, filtered out, set aside, skipped or became a dead letter, or
+    /// it is older than the handler's start. False until the lane is also done with all earlier events.
     pub passed: bool,
-    /// When the lane passed the event; null if it has not passed it, or if the time is not stored or no longer stored.
+    /// When the lane was done with the event and all earlier ones; null if it is not, or if the time is not stored or
+    /// no longer stored.
     pub at: Option<Timestamp>,
-    /// The event is set aside and waits for a retry.
+    /// The event is set aside and is tried again later.
     pub aside: bool,
-    /// The id of the dead letter that the event became; null if it became none.
+    /// The id of the dead letter that the event became; null if it became none, or if the dead letter was deleted.
     pub dead: Option<i64>,
 }
 
@@ -117,7 +121,7 @@ pub struct HandlerProgress {
 pub struct Claim {
     /// The events, in order of seq.
     pub events: Vec<Arc<Event>>,
-    /// Every event of this class after the claim's start and up to this seq is in `events`.
+    /// Every event of the claimed classes after the claim's start and up to this seq is in `events`.
     pub through: u64,
 }
 

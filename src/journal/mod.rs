@@ -2,7 +2,7 @@
 //! engine against them.
 //!
 //! An append is answered only after its events are on disk. Within the deduplication window an event is stored once.
-//! `seq` never repeats and never falls. The delivery state is one cursor per lane, plus rows for the exceptions:
+//! `seq` never repeats and never falls. The delivery state of a lane is its cursor, plus rows for the exceptions:
 //! events that were set aside, and dead letters.
 
 mod append;
@@ -45,16 +45,17 @@ pub type JournalFuture<'a, T, E = Error> = Pin<Box<dyn Future<Output = Result<T,
 
 /// A durable, ordered, deduplicating store of events, with the delivery state of every lane.
 pub trait Journal: Send + Sync + 'static {
-    /// Makes a batch durable and returns the counts of stored, duplicate and quarantined items. The append runs on
-    /// the journal's own thread: once the batch is queued, dropping this future does not cancel it. `batch.hold` is
-    /// dropped when the append has ended.
+    /// Makes a batch durable and returns the counts of stored, duplicate and quarantined items. The append runs on the
+    /// journal's own thread: once the batch is queued, dropping this future does not cancel it. `batch.hold` is dropped
+    /// when the append has ended.
     fn append(&self, batch: AppendBatch) -> JournalFuture<'_, AppendReceipt, AppendError>;
 
     /// The trusted clock, which stamps stored rows. Code that compares times with stored times must read this clock.
     fn clock(&self) -> &Clock;
 
-    /// Trusts the wall clock again if it is in doubt, which starts a clock era, and confirms a gap found at the
-    /// start. Durable. Resolves to `false` if nothing was in doubt or unconfirmed.
+    /// Trusts the wall clock again if it is in doubt, which durably starts a clock era. If deletion by age waits for a
+    /// confirmation after a start, also confirms the clock, until the process ends. Resolves to `false` if the clock
+    /// was neither in doubt nor unconfirmed.
     fn accept_clock(&self) -> JournalFuture<'_, bool>;
 
     /// The state of the journal: the current value and every later change.
@@ -83,8 +84,8 @@ pub trait Journal: Send + Sync + 'static {
     /// The next events of a class after `after`, at most `max`, and the seq up to which the journal was searched.
     fn claim(&self, class: Class, after: u64, max: usize) -> JournalFuture<'_, Claim>;
 
-    /// Records how deliveries ended. The cursor and the rows change in one transaction, as part of the next commit,
-    /// within one second. Resolves when the journal has queued the change; [`Journal::flush`] waits until it is
+    /// Records how deliveries ended. The cursor and the rows change in one transaction, with a later commit, usually
+    /// within about a second. Resolves when the journal has queued the change; [`Journal::flush`] waits until it is
     /// durable.
     fn settle(&self, lane: LaneId, ends: Ends) -> JournalFuture<'_, ()>;
 
@@ -95,10 +96,10 @@ pub trait Journal: Send + Sync + 'static {
     fn get(&self, seq: u64) -> JournalFuture<'_, Option<Arc<Event>>>;
 
     /// The progress of an event of a class through each known handler, sorted by name, including handlers that are no
-    /// longer configured. Settles of the last second may be missing.
+    /// longer configured. Settles that are not committed yet are missing: see [`Journal::settle`].
     fn handler_progress(&self, class: Class, seq: u64) -> JournalFuture<'_, Vec<HandlerProgress>>;
 
-    /// The lowest seq that was received at this time or later; `None` if all stored events are older.
+    /// The lowest seq of the events received at this time or later; `None` if all stored events are older.
     fn received_from(&self, time: Timestamp) -> JournalFuture<'_, Option<u64>>;
 
     /// A page of events, newest first.
@@ -110,20 +111,21 @@ pub trait Journal: Send + Sync + 'static {
     /// One dead letter; `None` if the id is unknown.
     fn dead_letter(&self, id: i64) -> JournalFuture<'_, Option<DeadLetter>>;
 
-    /// Marks dead letters for retry through their lane. Resolves, once durable, to the ids that exist.
+    /// Marks dead letters for retry by their handler's own lanes. Resolves, once durable, to the ids that exist.
     fn retry_dead(&self, ids: Vec<i64>) -> JournalFuture<'_, Vec<i64>>;
 
     /// Deletes dead letters permanently. Resolves, once durable, to the ids that existed.
     fn drop_dead(&self, ids: Vec<i64>) -> JournalFuture<'_, Vec<i64>>;
 
-    /// A version that increases whenever dead letters are marked for retry.
+    /// A version number that increases whenever dead letters are marked for retry.
     fn retries(&self) -> watch::Receiver<u64>;
 
-    /// The dead letters of a lane that are marked for retry. Those that cannot be read are logged and left out.
+    /// The oldest dead letters of a lane that are marked for retry, a bounded number of them. Those that cannot be read
+    /// are logged and left out.
     fn retrying(&self, lane: LaneId) -> JournalFuture<'_, Vec<DeadLetter>>;
 
-    /// Durably pauses a handler until [`Journal::resume`]: both its lanes start no delivery. A handler that is
-    /// already paused keeps its first reason. `reason` must be safe for logs.
+    /// Durably pauses a handler until [`Journal::resume`]: its lanes and its replays start no delivery. A handler that
+    /// is already paused keeps its first reason. `reason` must be safe for logs.
     fn pause(&self, handler: Arc<str>, reason: String) -> JournalFuture<'_, ()>;
 
     /// Durably resumes a handler. Resolves to `false` if it was not paused.
@@ -133,7 +135,7 @@ pub trait Journal: Send + Sync + 'static {
     fn paused(&self) -> watch::Receiver<Pauses>;
 
     /// Durably stores a replay with its two lanes and resolves to its id. Until it ends, it protects its undelivered
-    /// events from retention.
+    /// events from retention, while its handler is configured.
     fn start_replay(&self, replay: NewReplay) -> JournalFuture<'_, i64>;
 
     /// Durably pauses, resumes or ends a replay. Resolves to `false` if the replay is unknown, has ended, or already
@@ -156,7 +158,7 @@ pub trait Journal: Send + Sync + 'static {
     /// Current figures for metrics and the command line.
     fn figures(&self) -> JournalFuture<'_, JournalFigures>;
 
-    /// Rejects new work, makes everything already queued durable, and closes. Later appends fail with
+    /// Rejects new work, makes everything durable that was queued before this call, and closes. Later appends fail with
     /// [`AppendError::Stopped`].
     fn close(&self) -> JournalFuture<'_, ()>;
 }

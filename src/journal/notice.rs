@@ -1,5 +1,6 @@
-//! Events of the journal itself: one for each new dead letter, stored in the same transaction as the dead letter. A
-//! handler that announces dead letters therefore has the usual guarantees: durable storage, retries, replays.
+//! Events of the journal itself. While a configured handler announces dead letters, the journal stores one event for
+//! each new dead letter, in the same transaction. So an announcement has the guarantees of every event: durable
+//! storage, retries, replays.
 
 use std::sync::Arc;
 
@@ -11,9 +12,9 @@ use crate::{
     plural::counted,
 };
 
-/// The event that announces a dead letter. It says which event died, where and why, but has nothing of its content.
-/// `None` if the dead letter is itself such an announcement: otherwise a handler that cannot deliver announcements
-/// would cause new ones without end.
+/// The event that announces a dead letter. It names the event, the lane and the cause, but of the payload it has only
+/// the `eventName`. `None` if the dead letter is itself such an announcement: otherwise a handler that cannot deliver
+/// announcements would cause new ones without end.
 pub(super) fn of_dead_letter(id: i64, lane: &LaneId, dead: &NewDead) -> Option<Draft> {
     let event = &dead.event;
     if event.is_own() {

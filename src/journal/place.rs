@@ -9,9 +9,9 @@ use crate::event::Class;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandlerPlace {
     pub handler: Arc<str>,
-    /// True if the configuration of this run names it.
+    /// True if the configuration of this run names it; always false in the journal of a stopped receiver.
     pub configured: bool,
-    /// Its own lanes, without those of replays.
+    /// The lanes of the handler, without those of its replays.
     pub lanes: Vec<LanePlace>,
 }
 
@@ -20,7 +20,8 @@ pub struct HandlerPlace {
 pub struct LanePlace {
     /// The class of its events.
     pub class: Class,
-    /// Every event up to this seq is delivered, not wanted, set aside or dead.
+    /// The lane is done with every event up to this seq: it was delivered, filtered out, set aside, skipped, or became
+    /// a dead letter. Events before the handler's start count as done.
     pub cursor: u64,
     /// Number of stored events of both classes after the cursor.
     pub lag: u64,
@@ -30,7 +31,8 @@ pub struct LanePlace {
 }
 
 impl HandlerPlace {
-    /// Number of stored events after the cursor of the lane that is furthest behind, plus the events set aside.
+    /// Number of stored events after the cursor of the lane that is furthest behind, plus the events that both lanes
+    /// have set aside.
     pub fn undelivered(&self) -> u64 {
         let lag = self.lanes.iter().map(|lane| lane.lag).max().unwrap_or_default();
         lag + self.lanes.iter().map(|lane| lane.set_aside).sum::<u64>()

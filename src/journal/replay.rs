@@ -1,4 +1,4 @@
-//! Replays: stored events are delivered to a handler again, at their own rate.
+//! Replays: deliver stored events to a handler again. Each replay has its own optional rate limit.
 
 use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
 
@@ -15,13 +15,13 @@ pub struct NewReplay {
     pub after: u64,
     /// The last seq that the replay includes.
     pub upto: u64,
-    /// Further selection of events besides the handler's own, as JSON that the journal does not interpret.
+    /// A filter in JSON that selects events, in addition to the handler's filter. The journal does not interpret it.
     pub filter: String,
     /// Maximum rate in events per second; `None` for no limit.
     pub rate: Option<NonZeroU32>,
 }
 
-/// A replay, running, paused or ended.
+/// A stored replay and its state. Its cursors are in its two lanes.
 #[derive(Clone, Debug)]
 pub struct Replay {
     /// The request that started it.
@@ -40,11 +40,12 @@ names! {
     #[derive(Serialize, JsonSchema)]
     #[serde(rename_all = "lowercase")]
     pub enum ReplayState {
-        /// It delivers, or waits for its turn.
+        /// It delivers, or waits until it can: for example until an earlier replay of the handler has ended.
         Running = "running",
         /// It starts no delivery until it is resumed.
         Paused = "paused",
-        /// Every event was delivered or is a dead letter.
+        /// It has ended: every selected event was delivered or is a dead letter, except those that the handler's own
+        /// lane had set aside and delivers itself.
         Done = "done",
         /// An operator ended it early.
         Cancelled = "cancelled",

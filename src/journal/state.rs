@@ -10,13 +10,13 @@ pub enum JournalState {
     /// A write or sync takes longer than the deadline of a request. The journal can store again once the disk
     /// answers.
     Stalled,
-    /// The disk is full, or down to its reserve.
+    /// The disk is full or down to its reserve, or a quota is exceeded.
     Full {
         /// The handler whose undelivered events keep expired events from being deleted, if there is one.
         held_by: Option<Arc<str>>,
     },
-    /// A write, sync or checkpoint failed, or something else changed the journal's files: the process must end. The
-    /// text is for the log and says which data may be lost.
+    /// The journal failed, and the process must end: for example a write, sync or checkpoint failed, or something else
+    /// changed the journal's files. The text is for the log and says which data may be lost.
     Failed(Arc<str>),
     /// The journal was closed without a failure.
     Closed,
@@ -25,14 +25,14 @@ pub enum JournalState {
 /// Figures of the journal.
 #[derive(Clone, Debug, Default)]
 pub struct JournalFigures {
-    /// Lowest and highest stored seq; `None` while the journal is empty.
+    /// Lowest and highest stored seq; `None` if no event is stored.
     pub span: Option<(u64, u64)>,
     /// Number of keys in the deduplication window.
     pub keys: u64,
-    /// How far back the deduplication window reaches, in ms. It is shorter than configured after the limit of keys
-    /// was reached.
+    /// How far back the deduplication window reaches, in ms: the age of its oldest key; 0 without a key. It is shorter
+    /// than configured while the journal is young, and after the limit of keys was reached.
     pub window_ms: i64,
-    /// Size of the write-ahead log in bytes.
+    /// Bytes written to the write-ahead log since it was last reset. The file may be larger.
     pub wal_bytes: u64,
     /// Size of the database file in bytes.
     pub file_bytes: u64,

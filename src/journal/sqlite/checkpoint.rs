@@ -25,10 +25,10 @@ use crate::disk;
 
 /// A checkpoint starts when the log has this many frames of 4 KiB.
 const START_FRAMES: u32 = 2_000;
-/// Number of frames that may be left to the writer, and the maximum number of passes to get there.
+/// Number of frames that may be left to the writer, and the maximum number of passes of a copy to get there.
 const LITTLE_FRAMES: i64 = 100;
 const PASSES: u32 = 3;
-/// Limit of the log: 256 MiB. At the limit, intake waits until the log is reset.
+/// Limit of the log: 256 MiB of pages. While the log has more frames than this, intake waits until the log is reset.
 pub(super) const MAX_FRAMES: u32 = 65_536;
 const PACE: Duration = Duration::from_millis(10);
 /// One tick every 25 rounds: every 250 ms.
@@ -47,7 +47,7 @@ pub(super) struct Copier {
 }
 
 /// Starts the thread that runs `copy` when the log is long enough, and sends [`WriterOp::Tick`] to the writer. The
-/// thread ends when the writer has ended.
+/// thread ends when the journal has failed or the writer has ended.
 ///
 /// # Errors
 /// Returns an error if the thread cannot be started.
@@ -86,7 +86,7 @@ pub(super) fn spawn(
 
 /// The result of a copy.
 pub(super) enum CopyOutcome {
-    /// The copy ended: little is left, another process was in the way, or the journal has failed.
+    /// The copy ended for any other reason. Nearly always only a few frames are left.
     Nearly,
     /// The database file cannot grow for lack of space.
     NoRoom,
@@ -99,7 +99,8 @@ impl Drop for Copier {
 }
 
 impl Copier {
-    /// Copies the log, and repeats for the frames that came meanwhile, until only a few are left to the writer.
+    /// Copies the log, and repeats for the frames that came meanwhile, until only a few are left to the writer; at most
+    /// [`PASSES`] times.
     pub(super) fn copy(&self) -> CopyOutcome {
         let shared = &self.shared;
         for _ in 0..PASSES {
@@ -134,9 +135,10 @@ impl Copier {
 }
 
 /// Copies the last frames, so that the next commit resets the log. The writer calls this between two groups. Returns
-/// `false` if a reader outside this process is in the way.
+/// `false` if another connection is in the way: a reader outside this process, or a running copy.
 ///
-/// # Errors Returns SQLite errors. All of them except busy and full fail the journal permanently.
+/// # Errors
+/// Returns SQLite errors, except that the database is busy. Each of them but a full disk fails the journal.
 pub(super) fn finish(connection: &Connection, shared: &SharedState) -> rusqlite::Result<bool> {
     let _alone = shared.pages.write().unwrap_or_else(std::sync::PoisonError::into_inner);
     match connection.wal_checkpoint_v2(DEFAULT_NAME, CheckpointMode::PASSIVE) {

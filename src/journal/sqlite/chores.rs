@@ -1,5 +1,5 @@
 //! The writer's maintenance between two groups: a slice of retention, the last frames of a checkpoint, a measurement of
-//! the free space, and a check of the log.
+//! the free space, a comparison of the clocks, and a check of the log.
 
 use std::{
     sync::atomic::Ordering::Relaxed,
@@ -133,7 +133,7 @@ impl JournalWriter {
         self.shared.low.store(self.retention.low, Relaxed);
         let evicted = match done {
             Ok(evicted) => evicted,
-            // If something else changed the file, the error below fails the journal.
+            // If something else changed the file, `is_intact` fails the journal.
             Err(error) if disk::is_unreadable_sqlite(&error) && self.shared.is_intact() => {
                 self.pause_deletion(&error);
                 return Ok(());
@@ -162,8 +162,8 @@ impl JournalWriter {
         }
     }
 
-    /// Copies the last frames of a checkpoint if that is requested. If the log is at its limit, intake waits here
-    /// until the log is reset.
+    /// Copies the last frames of a checkpoint if the checkpointer asks for that. If the log is over its limit, intake
+    /// waits here until the log is reset.
     fn finish_checkpoint(&self, frames: u32) -> Result<(), (&'static str, rusqlite::Error)> {
         let must = frames > checkpoint::MAX_FRAMES;
         if !must && !self.shared.reset_wanted.load(Relaxed) {

@@ -24,7 +24,7 @@ struct DirectoryEntry {
 }
 
 impl Directory {
-    /// An empty directory without keys.
+    /// Creates an empty directory.
     pub(super) fn new() -> Self {
         Self { shards: (0..SHARDS).map(|_| HashTable::new()).collect(), len: 0 }
     }

@@ -1,9 +1,9 @@
-//! Makes commits durable. Only then do the lanes see the events and do callers get their answers.
+//! Makes commits durable. Only then do the lanes see the events and the callers get their answers.
 //!
 //! A commit writes to the log but does not sync it; the sync happens here. Normally the writer itself syncs, so that
-//! everything that arrives meanwhile becomes one group. If more operations are queued than one group takes, a
-//! separate thread syncs, and the writer builds the next group at the same time. Groups are answered in the order of
-//! their commits.
+//! everything that arrives meanwhile becomes one group. If more operations are queued than one group takes, or the
+//! separate sync thread still has a group, that thread syncs, and the writer builds the next group at the same time.
+//! Groups are answered in the order of their commits.
 
 use std::{
     fs::File,

@@ -1,8 +1,9 @@
 //! Clock eras: each correction of the trusted clock starts one. They are needed to compute the age of older rows.
 //!
 //! Within an era `received_at` never falls, so a bisection finds a time; across eras it may fall. Rows of an earlier
-//! era keep their times, but their age takes the later corrections into account: a row cannot be younger than the
-//! correction that followed it, and a correction larger than plausible downtime makes nothing older.
+//! era keep their times, but their age takes the later corrections into account. A row cannot be younger than the
+//! correction that followed it. If a correction is larger than any plausible downtime, the clock was wrong before. Then
+//! its size is added to the times of older rows, so that it does not make them older.
 
 use rusqlite::{Connection, params};
 
@@ -12,7 +13,8 @@ use crate::clock::{Correction, Timestamp};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Eras(Vec<Era>);
 
-/// An era that a correction started. These are numbered from 1; everything before the first correction is in era 0.
+/// An era that a correction started. Such eras are numbered from 1; everything before the first correction belongs to
+/// era 0.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Era {
     /// Its first seq, which may not be assigned yet.
@@ -26,7 +28,7 @@ pub(super) struct Era {
 /// A trusted time with its era.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moment {
-    /// The trusted time, in its own era.
+    /// The trusted time in this era, without later corrections.
     pub at: Timestamp,
     /// The number of the era in which the time was read.
     pub era: usize,

@@ -25,10 +25,10 @@ const APPLICATION_ID: i64 = 0x6269_6b68;
 const CHUNK_BYTES: i32 = 32 << 20;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The database file of a journal, locked for this process while this value lives.
+/// The database file of a journal, locked for this process until this value is dropped or released.
 pub(super) struct DatabaseFile {
     path: PathBuf,
-    /// Stays open until the last connection is closed: closing it drops all POSIX locks of this process on the file,
+    /// Stays open until the last connection is closed: closing this file drops all POSIX locks of this process on it,
     /// including those of SQLite.
     data: Mutex<Option<File>>,
     lock: Lock,
@@ -58,7 +58,8 @@ impl DatabaseFile {
         self.lock.release()
     }
 
-    /// Syncs the database file. SQLite syncs it itself before it relies on it; an earlier sync makes that one fast.
+    /// Syncs the database file. SQLite itself syncs the file at the end of a checkpoint; an earlier sync makes that one
+    /// fast.
     ///
     /// # Errors
     /// Returns an error if the sync fails. After that, the data on disk is unknown.
@@ -69,8 +70,8 @@ impl DatabaseFile {
         }
     }
 
-    /// Opens the write-ahead log, to sync it. It exists once the writing connection was opened. SQLite has no locks
-    /// on it, so closing it is safe at any time.
+    /// Opens the write-ahead log, to sync it or to read frames. The log exists once the writing connection is open.
+    /// SQLite has no locks on the log, so closing this file is safe at any time.
     ///
     /// # Errors
     /// Returns an error if the log cannot be opened.

@@ -20,8 +20,8 @@ use crate::{
 /// Maximum time between an event becoming a dead letter and its settle, unless the clocks of lane and journal differ.
 const SETTLED_WITHIN_MS: i64 = 3_600_000;
 
-/// SQL that marks the events of dead letters as settled, before the dead letters are deleted. Past the cursor, nothing
-/// else would tell a restart that an event is settled. `ids` is a list of ids in parentheses, or a query for them.
+/// SQL that marks the events of dead letters as settled, before the dead letters are deleted. Nothing else shows after
+/// a restart that an event past the cursor is settled. `ids` is a list of ids in parentheses, or a query for them.
 pub(super) fn mark_settled(ids: &str) -> String {
     format!(
         "INSERT OR IGNORE INTO mark (name, value)
@@ -58,7 +58,7 @@ pub(super) struct Lanes {
     pending_since: Option<Instant>,
     /// When a commit with the pending settles last failed.
     failed_at: Option<Instant>,
-    /// True once it is known which handlers are configured. Until then, retention must keep everything.
+    /// True once it is known which handlers are configured. Until then, retention must keep every event.
     pub enrolled: bool,
     /// True if a configured handler announces dead letters.
     announces_dead: bool,
@@ -78,9 +78,9 @@ struct KnownLane {
     cursor: u64,
     /// True if the handler is configured in this run: then its undelivered events are protected from retention.
     configured: bool,
-    /// Id of the lane that gets its dead letters: the handler's own lane.
+    /// Id of the lane that gets this lane's dead letters: the handler's own lane of the same class.
     home: i64,
-    /// Id of the replay that it belongs to; 0 for a handler's own lane.
+    /// Id of the replay that the lane belongs to; 0 for a handler's own lane.
     replay: i64,
 }
 
@@ -177,8 +177,8 @@ impl Lanes {
         }
     }
 
-    /// Queues a settle for a later commit. Cursors and set-aside events are merged by lane, because each try of a
-    /// set-aside event is settled: while commits fail, the pending settles would grow without a bound.
+    /// Queues a settle for a later commit. Cursors and set-aside events are merged by lane: each try of a set-aside
+    /// event is settled, so the pending settles would otherwise grow without a bound while commits fail.
     pub(super) fn queue_settle(&mut self, lane: LaneId, mut ends: Ends) {
         self.pending_since.get_or_insert_with(Instant::now);
         let pending = self.pending.entry(lane.clone()).or_default();
@@ -245,7 +245,7 @@ impl Lanes {
         ids.iter().map(i64::to_string).collect::<Vec<_>>().join(", ")
     }
 
-    /// Retention must keep every event above this seq, because this handler needs them. `None` if no handler needs
+    /// The seq above which retention must keep every event, and the handler that needs them. `None` if no handler needs
     /// any.
     pub(super) fn needed_above(&self, connection: &Connection) -> rusqlite::Result<Option<(u64, Arc<str>)>> {
         let mut lowest: Option<(u64, Arc<str>)> = None;
@@ -358,8 +358,8 @@ fn write_dead<'a>(
     Ok(new)
 }
 
-/// Stores a dead letter and returns its id; `None` if the event is already dead, in the handler's own lane or by a
-/// replay. Then the existing row is updated.
+/// Stores a dead letter and returns its id. If the event already has one, of the handler's own lane or of a replay,
+/// updates that row and returns `None`.
 fn store_dead(
     connection: &Connection,
     lane: KnownLane,

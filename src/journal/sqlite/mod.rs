@@ -1,10 +1,10 @@
 //! The embedded journal: one SQLite file, written by one thread.
 //!
-//! The tables are append-only. The keys of the deduplication window are indexed in memory (`directory`): a unique
-//! index on random ids would dirty one page per event and slow down as it grows. Requests that arrive together share
-//! one commit (`writer`, `group`). Checkpoints run in a thread beside the writer (`checkpoint`). After a failed
-//! write, sync or checkpoint the data on disk is unknown, so the journal reports the failure and rejects everything.
-//! A full disk is not a failure: intake resumes when there is space again.
+//! Events and keys are only appended, and deleted from the oldest on. The keys of the deduplication window are indexed
+//! in memory (`directory`): a unique index on random ids would dirty one page per event and slow down as it grows.
+//! Requests that arrive together share one commit (`writer`, `group`). Checkpoints run in a thread beside the writer
+//! (`checkpoint`). After a failed write, sync or checkpoint the data on disk is unknown, so the journal reports the
+//! failure and rejects everything. A full disk is not a failure: intake resumes when there is space again.
 
 mod checkpoint;
 mod chores;
@@ -176,7 +176,7 @@ impl Journal for SqliteJournal {
                 return Err(refusal.into());
             }
             let renamed = self.change(JournalChange::Rename { old, new }).await?;
-            // The check above found no reason to refuse, so another rename came in between.
+            // The check above found no reason to refuse, so another change came in between.
             if renamed.is_empty() { Err(RenameRefusal::Progressed.into()) } else { Ok(()) }
         })
     }

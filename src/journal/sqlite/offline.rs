@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// The journal of a stopped receiver: locked while this value lives, and only read.
+/// The journal of a stopped receiver, locked until this value is dropped. It is only read.
 pub struct Offline {
     connection: Connection,
     _file: DatabaseFile,
@@ -33,8 +33,8 @@ impl Offline {
     /// Opens the journal for reading.
     ///
     /// # Errors
-    /// Returns a [`JournalOpenError`] if a receiver holds the lock, if the file is missing, or if it is not a journal
-    /// of this format.
+    /// Returns a [`JournalOpenError`] if another process holds the lock, or if the file is missing, cannot be read, or
+    /// is not a journal of this format.
     pub fn open(path: &Path) -> Result<Self, JournalOpenError> {
         // Do not create a missing journal.
         let found = std::fs::metadata(path).map_err(|source| JournalOpenError::io(path, source))?;

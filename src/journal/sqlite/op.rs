@@ -19,7 +19,8 @@ pub(super) enum WriterOp {
     Settle(LaneId, Ends),
     /// A change that the next commit includes, answered once it is durable.
     Change(JournalChange, ReplySender<Vec<i64>>),
-    /// Sent several times per second, so that retention, settles and checkpoints proceed without other operations.
+    /// Sent several times per second, so that retention, settles and checkpoints proceed while no other operation
+    /// comes.
     Tick,
     /// Accept nothing more and end the writer.
     Close(ReplySender<()>),
@@ -36,7 +37,7 @@ pub(super) struct Append {
 
 /// A change that is neither an append nor a settle.
 pub(super) enum JournalChange {
-    /// Store cursors for new handlers.
+    /// Store cursors for new handlers, and note which handlers are configured.
     Enrol(Vec<Enrolment>),
     /// Move the delivery state of a handler to another name.
     Rename {
@@ -49,7 +50,7 @@ pub(super) enum JournalChange {
     RetryDead(Vec<i64>),
     /// Delete dead letters, by id.
     DropDead(Vec<i64>),
-    /// Pause both lanes of a handler.
+    /// Pause a handler: its lanes and its replays.
     Pause { handler: Arc<str>, pause: Pause },
     /// Resume a handler, by name.
     Resume(Arc<str>),
@@ -59,7 +60,7 @@ pub(super) enum JournalChange {
     ChangeReplay(i64, ReplayState),
     /// Delete quarantine entries, by id.
     DropQuarantined(Vec<i64>),
-    /// Trust the wall clock, and confirm a gap found at the start.
+    /// Trust the wall clock, and confirm it for deletion by age.
     AcceptClock,
     /// Changes nothing itself. Everything queued before it becomes durable.
     Flush,

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{clock::Clock, disk, folder::with_suffix, journal::JournalOpenError, metrics::Metrics};
 
-/// Capacity of the writer's queue. Callers wait while it is full.
+/// Capacity of the writer's queue, in operations. Callers wait while it is full.
 const QUEUE: usize = 4_096;
 
 impl SqliteJournal {
@@ -97,8 +97,9 @@ impl SqliteJournal {
     }
 }
 
-/// Syncs and returns the write-ahead log. Commits that a killed process did not sync are visible. Nothing may be
-/// delivered or answered by them before they are on disk, also where the following checkpoint fails.
+/// Syncs and returns the write-ahead log. The log may hold commits that a killed process did not sync, and SQLite reads
+/// them. They must be on disk before an event is delivered or a request is answered because of them, even if the
+/// following checkpoint fails.
 fn sync_log(file: &DatabaseFile, connection: &Connection) -> Result<File, JournalOpenError> {
     let log = file.log().map_err(|source| JournalOpenError::io(file.path(), source))?;
     if let Err(source) = log.sync_data() {
@@ -114,7 +115,7 @@ fn sync_log(file: &DatabaseFile, connection: &Connection) -> Result<File, Journa
 
 fn empty_log(file: &DatabaseFile, connection: &Connection) -> Result<(), JournalOpenError> {
     match connection.wal_checkpoint_v2(DEFAULT_NAME, CheckpointMode::TRUNCATE) {
-        // The pages can still be read from the log, and there may be space later.
+        // Not an error: the pages can still be read from the log, and there may be space later.
         Err(error) if disk::is_full_sqlite(&error, file.path()) => {
             tracing::warn!(
                 %error,

@@ -62,8 +62,8 @@ pub(super) fn refusal(
            OR EXISTS (SELECT 1 FROM settle WHERE settle.lane = lane.id AND upto <> lane.cursor)
            OR EXISTS (SELECT 1 FROM aside WHERE aside.lane = lane.id)
            OR EXISTS (SELECT 1 FROM dead WHERE dead.lane = lane.id))";
-    // The cursor history is kept for some days only, so compare the cursors too: the rename must not skip events for
-    // `new`.
+    // The cursor history is kept for some days only, so compare the cursors too: the rename must not make `new` skip
+    // events.
     let ahead = "SELECT 1 FROM lane AS old JOIN lane AS new ON new.class = old.class AND new.replay = 0
          WHERE old.handler = ?1 AND old.replay = 0 AND new.handler = ?2 AND old.cursor > new.cursor";
     let is_ahead = connection.prepare_cached(ahead)?.exists([old, new])?;
@@ -78,7 +78,7 @@ pub(super) fn rename(connection: &Connection, old: &str, new: &str) -> rusqlite:
     }
     for sql in [
         "DELETE FROM settle WHERE lane IN (SELECT id FROM lane WHERE handler = ?1)",
-        // A later lane may get the id of a deleted one.
+        // A later lane may get the id of a deleted one, so the marks of that id must go.
         "DELETE FROM mark WHERE EXISTS (SELECT 1 FROM lane WHERE handler = ?1
            AND mark.name BETWEEN 'settled ' || lane.id || ' ' AND 'settled ' || lane.id || '!')",
         "DELETE FROM lane WHERE handler = ?1",

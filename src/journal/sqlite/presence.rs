@@ -70,7 +70,7 @@ pub(super) enum Tampering {
          check the database with `PRAGMA integrity_check`, or restore a backup", _0.display()
     )]
     LogCut(PathBuf),
-    /// The log's index was deleted, moved or replaced.
+    /// The `-shm` index of the log was deleted, moved or replaced.
     #[error("{} was deleted, moved or replaced while it was open; {}", _0.display(), NOTHING_LOST)]
     IndexGone(PathBuf),
     /// The lock file was deleted, moved or replaced.

@@ -1,5 +1,5 @@
-//! Reads pages of at most 1,000 rows, so that no read transaction blocks a reset of the write-ahead log for long. Rows
-//! of events are decoded after their page has ended.
+//! Reads events, dead letters and quarantine entries in pages of at most 1,000 rows, so that no read transaction blocks
+//! a reset of the write-ahead log for long. Rows of events are decoded after their page has ended.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// Maximum number of rows that one read transaction searches.
+/// Maximum number of rows in a page. A page of events searches at most this many seqs.
 pub(super) const PAGE: u64 = 1_000;
 /// A claim or page takes no further event once it has this many bytes.
 const PAGE_BYTES: usize = 4 << 20;
@@ -74,8 +74,8 @@ impl RawEvent {
 
 const EVENT: &str = "SELECT seq, received_at, source, raw, behind FROM event";
 
-/// Takes at most `max` rows, at most one page, and no further row after [`PAGE_BYTES`]. Returns also the seq of the
-/// last row, if it stopped there.
+/// Takes at most `max` rows, at most one page, and no further row after [`PAGE_BYTES`]. Also returns the seq of the
+/// last row, if one of these limits ended the search.
 fn take(mut found: Rows<'_>, max: usize) -> rusqlite::Result<(Vec<RawEvent>, Option<u64>)> {
     let max = max.clamp(1, PAGE as usize);
     let mut rows = Vec::new();
@@ -128,7 +128,7 @@ pub(super) fn claim(
 /// One event; `None` if it is not stored.
 pub(super) fn get(pages: &impl Pages, seq: u64) -> Result<Option<Arc<Event>>, Error> {
     let row = pages.page(|connection| {
-        // SQLite integers are signed, and no seq is that high.
+        // SQLite integers are signed, so a seq above `i64::MAX` cannot be stored.
         let Ok(seq) = i64::try_from(seq) else { return Ok(None) };
         let mut select = connection.prepare_cached(&format!("{EVENT} WHERE seq = ?1"))?;
         select.query_row([seq], RawEvent::from_row).optional()
@@ -212,7 +212,7 @@ fn event_rows(connection: &Connection, query: &EventQuery) -> rusqlite::Result<(
     Ok((rows, next))
 }
 
-/// The delivery state of a lane; `None` if it was never enrolled.
+/// The delivery state of a lane; `None` if the lane is unknown.
 pub(super) fn lane(connection: &Connection, lane: &LaneId) -> rusqlite::Result<Option<LaneState>> {
     let Some((id, cursor)) = lane_row(connection, lane)? else { return Ok(None) };
     let own = LaneId { replay: None, ..lane.clone() };
@@ -250,7 +250,7 @@ pub(super) fn lane(connection: &Connection, lane: &LaneId) -> rusqlite::Result<O
     Ok(Some(LaneState { cursor, aside, dead, dead_past_cursor }))
 }
 
-/// The seqs in `after+1 ..= through` that a lane has set aside; empty if the lane was never enrolled.
+/// The seqs in `after+1 ..= through` that a lane has set aside; empty if the lane is unknown.
 pub(super) fn set_aside(
     connection: &Connection,
     lane: &LaneId,

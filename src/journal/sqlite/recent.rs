@@ -10,7 +10,7 @@ use crate::{
     journal::Claim,
 };
 
-/// Limits in events and in bytes. Both apply.
+/// Maximum number of events, and of their bytes. The newest event is kept even if it is larger.
 const MAX_EVENTS: usize = 8_192;
 const MAX_BYTES: usize = 8 << 20;
 
@@ -39,11 +39,11 @@ impl Recent {
                 oldest.push(event);
             }
         }
-        // Freeing them takes a while. Unlock first, so that no lane waits for it.
+        // Freeing the oldest events takes a while. Unlock first, so that no lane waits for that.
         drop(inner);
     }
 
-    /// The events of a class after `after`; `None` if they have to be read from the file.
+    /// The events of a class after `after`, at most `max`; `None` if they have to be read from the file.
     pub(super) fn claim(&self, class: Class, after: u64, max: usize) -> Option<Claim> {
         let inner = self.inner();
         let first = inner.events.front()?.seq;

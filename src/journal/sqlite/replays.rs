@@ -64,8 +64,8 @@ pub(super) fn insert(connection: &Connection, new: &NewReplay, now: Timestamp) -
     Ok(vec![id])
 }
 
-/// Changes the state of a replay. Returns its id, or nothing if it has ended or already has this state. Ending a
-/// replay deletes its lanes.
+/// Changes the state of a replay. Returns its id, or nothing if the replay is unknown, has ended or already has this
+/// state. Ending a replay deletes its lanes, with the events that they set aside.
 pub(super) fn change(
     connection: &Connection,
     id: i64,

@@ -72,8 +72,8 @@ fn last_known(connection: &Connection, received_at: i64) -> rusqlite::Result<Opt
         .query_row("SELECT at FROM settle ORDER BY id DESC LIMIT 1", [], |row| row.get(0))
         .optional()?;
     let noted = mark(connection, "clock")?;
-    // Events stored after the last noted time are later and of the same era. Settles count only if no time was
-    // noted.
+    // Events stored after the last noted time are later and of the same era. Settles count only if no time was noted:
+    // the last one may be of an earlier era.
     let at = noted.into_iter().chain([received_at]).chain(last_settle.filter(|_| noted.is_none())).max();
     let deletion = mark(connection, "deletion")?.map(Timestamp::from_ms);
     Ok(at.filter(|at| *at != 0).map(|at| LastKnown {
@@ -114,7 +114,8 @@ fn read_keys(
     Ok((directory, oldest_key))
 }
 
-/// The rows of the deduplication window have a gap or an invalid length: a duplicate could be stored as a new event.
+/// The rows of the deduplication window have a gap or an invalid length. If the journal opened without these keys, a
+/// duplicate could be stored as a new event.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the deduplication keys (table key_run) are damaged at seq {seq}; the events are in another table: restore a backup"

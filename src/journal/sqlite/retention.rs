@@ -1,6 +1,6 @@
-//! Deletes expired rows: events past their age that every handler has passed, keys outside the deduplication window
-//! or over its limit, old settles, dead letters and quarantine entries. It deletes one slice at a time, between two
-//! groups.
+//! Deletes expired rows: events past their age that every configured handler has passed, keys outside the deduplication
+//! window, old settles, dead letters and quarantine entries. It deletes one slice at a time, between two groups. Keys
+//! over the limit of the window are deleted with the group that exceeds it.
 
 use std::{
     sync::Arc,
@@ -51,8 +51,9 @@ impl Retention {
 }
 
 impl JournalWriter {
-    /// Evicts the oldest runs while there are more keys than `dedup_keys`. Part of the transaction of a group that
-    /// adds `new` keys to those of the directory. If the limit was lowered, it takes several groups to get down to it.
+    /// Evicts the oldest key runs while there are more keys than `dedup_keys`. Part of the transaction of a group that
+    /// adds `new` keys to those of the directory. If the limit was lowered, several groups are needed to get down to
+    /// it.
     pub(super) fn make_room_for_keys(&self, new: u64) -> rusqlite::Result<EvictedKeys> {
         let keys = self.directory.len() + new;
         let over = keys.saturating_sub(self.settings.dedup_keys).min(new + KEYS_AT_ONCE);
@@ -131,7 +132,7 @@ impl JournalWriter {
         Ok(evicted)
     }
 
-    /// The seq up to which this slice may delete: events up to it have expired, and no handler needs them.
+    /// The seq up to which this slice may delete: events up to it have expired, and no configured handler needs them.
     fn deletable(&self, now: Timestamp) -> rusqlite::Result<Option<u64>> {
         if !self.lanes.enrolled {
             return Ok(None);
@@ -149,7 +150,7 @@ impl JournalWriter {
             let Some((above, handler)) = self.lanes.needed_above(&self.connection)? else { return Ok(None) };
             Ok(self.expired_to(above + 1, above + 1, now)?.map(|_| handler))
         };
-        // An error is ignored, because only a message depends on it.
+        // An error is ignored, because the result is only shown.
         find().unwrap_or_default()
     }
 
@@ -212,7 +213,8 @@ impl JournalWriter {
 
     /// Deletes old settles, dead letters and quarantine entries. Returns whether there may be more.
     fn sweep_rows(&self, now: Timestamp) -> rusqlite::Result<bool> {
-        // Dead letters that are marked for retry stay, unless their handler is not configured: nobody will retry those.
+        // Dead letters that are marked for retry stay, unless their handler is not configured: then no lane retries
+        // them.
         let not_configured = self.lanes.not_configured();
         let old = format!(
             "(SELECT id FROM dead WHERE died_at < (SELECT at FROM horizon WHERE era = dead.era)
@@ -224,8 +226,8 @@ impl JournalWriter {
         let mut more = false;
         for (sql, kept) in [
             (
-                // Each lane also keeps the last row before those that are kept by age, because it shows where the first
-                // of them began. Every sweep examines these rows in vain, so the LIMIT allows for one per lane.
+                // Each lane also keeps the last row before those that are kept by age, because that row shows where the
+                // first of them began. Every sweep examines these rows in vain, so the LIMIT allows for one per lane.
                 "DELETE FROM settle WHERE at < (SELECT at FROM horizon WHERE era = settle.era)
                    AND (SELECT next.at < (SELECT at FROM horizon WHERE era = next.era)
                         FROM settle AS next WHERE next.lane = settle.lane

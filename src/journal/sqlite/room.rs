@@ -1,10 +1,10 @@
 //! Free space on the journal's disk, and whether intake may use it.
 //!
 //! Two limits protect the reserve. First, the free space of the file system plus the free pages of the database file
-//! must exceed the reserve; free pages count because deleted rows do not shrink the file. Second, the free space of
-//! the file system alone must exceed half of the reserve, because the log, its index, insight and the files of
-//! handlers need space outside the database file. A quota is not measured: after the disk has refused a write, it
-//! counts as full until a probe of some MiB succeeds.
+//! must exceed the reserve; free pages count because deleted rows do not shrink the file. Second, the free space of the
+//! file system alone must exceed half of the reserve, because the write-ahead log, its `-shm` index, insight and the
+//! files of handlers need space outside the database file. A quota is not measured: after the disk has refused a write,
+//! the disk counts as full until a probe of some MiB succeeds.
 //!
 //! Intake that was stopped resumes only with a margin above the limit. Otherwise it would stop and resume with each
 //! row that retention deletes.
@@ -20,11 +20,11 @@ use crate::{disk, folder, settings::Size};
 
 /// The default reserve is this, or 5 % of the file system if that is less.
 const RESERVE_BYTES: u64 = 1 << 30;
-/// Intake resumes with a margin of 1/8 of the reserve above the limit, and at least this many bytes.
+/// Intake resumes above the limit plus 1/8 of the reserve, or plus this many bytes if that is more.
 const MARGIN_PART: u64 = 8;
 const MARGIN_LEAST_BYTES: u64 = 1 << 20;
-/// Interval between probes of a disk that refused a write. Within it, further write errors count as full without a
-/// probe.
+/// Interval between probes of a disk that refused a write. Within it, a further write error that lack of space can
+/// cause counts as lack of space, without a probe.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Measures the free space, and remembers whether it was short.
@@ -69,7 +69,7 @@ impl SpaceMeasurement {
     }
 
     /// The free space of the file system plus half of the reserve: equal to the reserve when half of the reserve is
-    /// left.
+    /// free.
     const fn outside(&self) -> u64 {
         self.free.saturating_add(self.reserve - self.reserve / 2)
     }
@@ -89,13 +89,13 @@ impl SpaceMeasurement {
 }
 
 impl DiskRoom {
-    /// For the file system that contains `file`.
+    /// Creates the measurement for the file system that contains `file`.
     pub(super) fn new(file: &Path, reserve: Option<Size>) -> Self {
         Self { file: file.to_owned(), reserve, short: None, refused: None, unmeasured: false }
     }
 
-    /// Measures the space. Returns why intake must stop, if it must. A failed measurement stops nothing, because a
-    /// full disk would also fail the write.
+    /// Measures the space. Returns also why intake must stop, if it must. A failed measurement alone stops nothing,
+    /// because a full disk would also fail the write.
     pub(super) fn check(&mut self, connection: &Connection) -> (Option<SpaceMeasurement>, Option<Shortage>) {
         let measured = self.measure(connection);
         if let Err(error) = &measured

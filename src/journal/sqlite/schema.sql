@@ -23,8 +23,9 @@ CREATE TABLE key_run (
 CREATE TABLE mark (
   name        TEXT    PRIMARY KEY,        -- 'seq': the highest ever assigned; 'received_at': the last assigned;
                                           -- 'clock': the last known time; 'deletion': the time that deletion by age has reached;
-                                          -- 'settled LANE SEQ': a dead letter past the cursor was dropped or
-                                          -- delivered; `value` is the seq, and the row stays until the cursor passes it
+                                          -- 'settled LANE SEQ': a dead letter past the cursor was deleted (dropped,
+                                          -- expired or delivered); `value` is the seq, and the row stays until the
+                                          -- cursor passes it
   value       INTEGER NOT NULL
 ) WITHOUT ROWID;
 
@@ -33,13 +34,14 @@ CREATE TABLE era (
   number      INTEGER PRIMARY KEY,        -- from 1
   first       INTEGER NOT NULL,           -- the first seq of the era
   began_at    INTEGER NOT NULL,           -- the corrected time
-  by_ms       INTEGER NOT NULL,           -- the size of the correction
-  shift_ms    INTEGER NOT NULL,           -- added to older times when an age is computed
-  reason      TEXT    NOT NULL            -- 'accepted': by an operator; 'agreed': the wall clock was steady for an hour
+  by_ms       INTEGER NOT NULL,           -- the size of the correction; negative: the time goes back
+  shift_ms    INTEGER NOT NULL,           -- added to the times of older rows when their age is computed
+  reason      TEXT    NOT NULL            -- 'accepted': by an operator; 'agreed': the wall clock had not jumped for an hour
 );
 
--- A handler's two lanes, and two more for each of its replays. Every event up to `cursor` is delivered, not wanted, set
--- aside or dead.
+-- A handler's two lanes, and two more for each of its replays. The lane is done with every event up to `cursor`: it was
+-- delivered, filtered out, set aside, skipped, or became a dead letter. Events before the handler's start count as
+-- done.
 CREATE TABLE lane (
   id          INTEGER PRIMARY KEY,
   handler     TEXT    NOT NULL,
@@ -63,7 +65,7 @@ CREATE TABLE replay (
   after       INTEGER NOT NULL,           -- the replay starts after this seq
   upto        INTEGER NOT NULL,           -- the replay ends with this seq
   filter      TEXT    NOT NULL,           -- JSON: selects events, in addition to the handler's filter
-  rate        INTEGER,                    -- maximum number of events per second; NULL: no limit of its own
+  rate        INTEGER,                    -- maximum number of events per second; NULL: only the handler's limit
   state       TEXT    NOT NULL,           -- 'running', 'paused', 'done', 'cancelled'
   created_at  INTEGER NOT NULL,
   ended_at    INTEGER
@@ -114,7 +116,7 @@ CREATE INDEX dead_lane ON dead (lane, id);
 CREATE INDEX dead_event ON dead (lane, seq);
 CREATE INDEX dead_retrying ON dead (lane) WHERE retrying = 1;
 
--- Input that could not be stored as an event. Identical bytes of a source are stored once.
+-- Input that could not be stored as an event. Identical bytes with the same source and reason are stored once.
 CREATE TABLE quarantine (
   id          INTEGER PRIMARY KEY AUTOINCREMENT,
   digest      BLOB    NOT NULL UNIQUE,    -- digest of source, reason and bytes

@@ -12,17 +12,18 @@ use crate::settings::{Period, Size, Wrong};
 pub struct Settings {
     /// Path of the database file.
     pub path: PathBuf,
-    /// How long events are kept after every handler has passed them.
+    /// How long events are kept after their receipt. An event that a configured handler still needs is kept longer.
     pub retention: Period,
-    /// How long dead letters are kept.
+    /// How long dead letters are kept. Those marked for retry are kept longer.
     pub dead_letter_retention: Period,
-    /// How long quarantine entries are kept.
+    /// How long quarantine entries are kept after their bytes were last received.
     pub quarantine_retention: Period,
     /// How far back duplicates are recognised.
     pub dedup_window: Period,
     /// Maximum number of keys in the deduplication window. Beyond it the oldest are evicted early.
     pub dedup_keys: u64,
-    /// Free space below which intake stops. Default: 1 GiB or 5 % of the file system, whichever is smaller.
+    /// Free space at which intake stops, including the free pages of the database file: see the module `room`. Default:
+    /// 1 GiB or 5 % of the file system, whichever is smaller.
     pub disk_reserve: Option<Size>,
     /// How long an append may wait before the disk counts as stalled. This is the deadline of a request, not a key of
     /// its own.

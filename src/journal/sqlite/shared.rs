@@ -23,7 +23,7 @@ use crate::{
 /// The part of an error text that says that a failure lost no accepted event.
 pub(crate) const NOTHING_LOST: &str = "nothing that got a 200 is lost, and a restart continues from there";
 
-/// State shared by the writer, the checkpointer and the readers.
+/// State shared by the threads of the journal and its readers.
 pub(super) struct SharedState {
     /// The newest events, in memory.
     pub recent: Recent,
@@ -45,13 +45,14 @@ pub(super) struct SharedState {
     pub oldest_key_ms: AtomicI64,
     /// Frames in the write-ahead log since it was last reset.
     pub wal_frames: AtomicU32,
-    /// True after the checkpointer has copied nearly everything: the writer copies the rest between two groups.
+    /// True after the checkpointer has copied nearly everything, or as much as it could: the writer copies the rest
+    /// between two groups.
     pub reset_wanted: AtomicBool,
     /// Readers hold it shared during one page. The writer locks it exclusively to reset the log.
     pub pages: RwLock<()>,
     /// Idle connections that read pages.
     pub readers: Mutex<Vec<Connection>>,
-    /// How long the oldest append has waited.
+    /// Since when the oldest append waits.
     pub waiting: Waiting,
     /// The identity of the journal's files as they were opened.
     pub presence: Presence,
@@ -91,8 +92,8 @@ impl SharedState {
         self.oldest_key_ms.store(at.map_or(i64::MAX, Timestamp::as_ms), Relaxed);
     }
 
-    /// Fails the journal after a failed write, sync or checkpoint. Only the first failure is reported. If something
-    /// else changed the files, that becomes the reason.
+    /// Fails the journal, for example after a failed write, sync or checkpoint. Only the first failure is reported. If
+    /// something else changed the files, the error text names that change as the reason.
     pub(super) fn fail(&self, what: &str) {
         match self.presence.check(self.wal_frames.load(Relaxed)) {
             Ok(()) => self.end(&format!("{what}; {NOTHING_LOST}")),

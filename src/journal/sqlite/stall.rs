@@ -1,8 +1,8 @@
 //! Detects a disk that does not answer. A write or sync that hangs returns no error, so nothing else would report it.
 //!
-//! The writer and the sync thread note since when the oldest append in their stage waits. A thread of its own, which
-//! touches no file, compares that with the deadline of a request. Past the deadline the journal is not ready, and one
-//! log line says so.
+//! The writer and the sync thread note since when the oldest append in their stage waits. A separate thread, which
+//! touches no file, compares that wait with the deadline of a request. Past the deadline the journal is not ready, and
+//! one log line says so.
 
 use std::{
     sync::{
@@ -41,18 +41,18 @@ impl Waiting {
         Self { begun: Instant::now(), stages: [const { AtomicU64::new(0) }; 2] }
     }
 
-    /// A thread starts work whose oldest append was queued at `since`.
+    /// Records that a thread starts work whose oldest append was queued at `since`.
     pub(super) fn enter(&self, stage: Stage, since: Instant) {
         let ms = since.saturating_duration_since(self.begun).as_millis();
         self.stages[stage as usize].store(u64::try_from(ms).unwrap_or(u64::MAX - 1) + 1, Relaxed);
     }
 
-    /// The thread has finished that work.
+    /// Records that the thread has finished that work.
     pub(super) fn leave(&self, stage: Stage) {
         self.stages[stage as usize].store(0, Relaxed);
     }
 
-    /// How long the oldest append has waited.
+    /// How long the oldest append has waited; `None` if none waits.
     fn oldest(&self) -> Option<Duration> {
         let since = self.stages.iter().filter_map(|stage| stage.load(Relaxed).checked_sub(1)).min()?;
         Some(self.begun.elapsed().saturating_sub(Duration::from_millis(since)))

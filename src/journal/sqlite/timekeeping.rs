@@ -11,12 +11,12 @@ const COMPARE_EVERY: Duration = Duration::from_secs(1);
 /// Interval between notes of the last known time.
 const NOTE_EVERY: Duration = Duration::from_secs(60);
 
-/// If deletion is further behind than this, it is catching up after downtime.
+/// Deletion that is at least this far behind is catching up, for example after downtime.
 const CATCHING_UP_MS: i64 = 3_600_000;
 
 impl JournalWriter {
-    /// Runs once per second: makes a correction that is due, updates the metrics, and once per minute notes the time
-    /// for the next start.
+    /// Makes a correction that is due, updates the metrics, and once per minute notes the time for the next start. Does
+    /// nothing if the last comparison was less than a second ago.
     pub(super) fn compare_clocks(&mut self) {
         let now = Instant::now();
         let is_due = |at: Option<Instant>, every| at.is_none_or(|at| now.duration_since(at) >= every);

@@ -1,9 +1,9 @@
 //! The only thread that writes.
 //!
 //! It collects the queued operations into one group, stores the group in one transaction, commits, and only then adds
-//! the keys to the directory. A failed commit leaves nothing behind: no row, no key, no seq. Once the group is
-//! durable (`durable`), the lanes see the events and every caller is answered. Between two groups the writer does its
-//! `chores`: a slice of retention, the last frames of a checkpoint, a measurement of the free space.
+//! the keys to the directory. A failed commit leaves nothing behind: no row, no key, no seq. Once the group is durable
+//! (`durable`), the lanes see the events and every caller is answered. Between two groups the writer does its `chores`,
+//! such as a slice of retention and the last frames of a checkpoint.
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -41,7 +41,8 @@ use crate::{
 const GROUP_BYTES: usize = 1 << 19;
 /// Maximum number of operations in a group.
 const GROUP_OPS: usize = 4_096;
-/// Pending settles are added to a commit of appends once they have waited this long.
+/// Pending settles are added to a commit of appends once they have waited this long. A commit with another change takes
+/// them at once.
 const SETTLE_RIDES: Duration = Duration::from_millis(100);
 /// Pending settles get a commit of their own once they have waited this long.
 const SETTLE_LATEST: Duration = Duration::from_millis(900);
@@ -150,7 +151,8 @@ impl JournalWriter {
         }
     }
 
-    /// Waits for one operation, then takes what else is queued, up to the limits of a group.
+    /// Waits for one operation, then takes what else is queued, up to the limits of a group. `None` if all senders are
+    /// dropped.
     fn next_group(&mut self, ops: &mut mpsc::Receiver<WriterOp>) -> Option<Work> {
         let mut work = Work::default();
         let mut bytes = 0;
@@ -260,7 +262,8 @@ impl JournalWriter {
         Ok(stored)
     }
 
-    /// Writes a change within the open transaction. Returns the ids for which it changed a row.
+    /// Writes a change within the open transaction. Returns the ids of the rows that it changed; one element if a
+    /// change without ids had an effect.
     fn write_change(
         &self,
         change: &JournalChange,
@@ -377,7 +380,7 @@ impl JournalWriter {
     }
 
     fn close(self, reply: ReplySender<()>) {
-        // All settles are durable by now. This notes the time for the next start.
+        // The last group has written the pending settles. This notes the time for the next start.
         if !self.shared.failed()
             && let Err(error) = self.note_clock()
         {
