@@ -20,7 +20,7 @@ impl ClockReading {
     }
 }
 
-/// The source of readings for a [`super::Clock`]. Tests bring their own.
+/// The source of readings for a [`super::Clock`]. Tests implement it with clocks that they set.
 pub trait Machine: Send + Sync + 'static {
     /// Reads both clocks at once.
     fn read(&self) -> ClockReading;

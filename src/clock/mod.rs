@@ -1,4 +1,4 @@
-//! The only module that reads the clocks of the machine, and the type for times that are stored and shown.
+//! The only module that reads the wall clock and the time since boot, and the type for times that are stored and shown.
 //!
 //! [`Clock`] is the trusted clock of a running receiver: the wall clock, checked against the time since boot. [`now`]
 //! is the unchecked wall clock, for code that neither stores times, nor deletes by age, nor compares with stored
@@ -60,7 +60,7 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// The text is not a time. Accepted are RFC 3339, and a date alone, which stands for its midnight in UTC.
+/// The text is not a time. RFC 3339 is accepted, and a date alone, which stands for its midnight in UTC.
 #[derive(Debug, thiserror::Error)]
 #[error("{0:?} is not a time: use a time such as 2026-01-31T09:30:00Z or a date such as 2026-01-31")]
 pub struct NotATime(String);

@@ -1,19 +1,21 @@
 //! Decides which time to trust, from readings of both clocks alone.
 //!
-//! The wall clock is trusted while its offset to the time since boot stays the same. A jump of more than
-//! [`TOLERANCE_MS`] puts it in doubt. Then the trusted time continues from the last offset, until the wall clock
-//! comes back or a [`Correction`] is made. A correction needs an operator who accepts it, or an hour without another
-//! jump. Suspending the machine is not a jump, because the time since boot includes it.
+//! The wall clock is trusted while its offset to the time since boot stays the same, apart from slow drift. A jump of
+//! more than [`TOLERANCE_MS`] puts the wall clock in doubt. Then the trusted time continues from the last offset, until
+//! the wall clock comes back or a [`Correction`] is made. A correction needs an operator who accepts the wall clock, or
+//! an hour without another jump. Suspending the machine is not a jump, because the time since boot includes it.
 //!
-//! Deletion has a time of its own, which is never ahead of the trusted time. It advances by at most [`CATCH_UP`]
-//! hours per hour. While the wall clock is in doubt or a gap at the start is not confirmed, it advances only in real
-//! time.
+//! Deletion has a separate time, which is never ahead of the trusted time. It advances by at most [`CATCH_UP`] hours
+//! per hour. It advances only in real time while the wall clock is in doubt, and in the first hour after a start with a
+//! gap: deletion was behind the trusted time, for example after downtime. An operator who confirms the clock ends that
+//! hour.
 
 use super::{ClockReading, Timestamp};
 
 /// A larger jump puts the wall clock in doubt. Also the maximum drift of the wall clock per hour.
 const TOLERANCE_MS: i64 = 10 * 60_000;
-/// The wall clock may be trusted again after this time without another jump.
+/// The wall clock may be trusted again after this time without another jump, and deletion may catch up after this time
+/// since the start.
 const AGREEMENT_MS: i64 = 3_600_000;
 /// At the start, a gap of at most this counts as downtime. A correction of at most this makes stored rows older.
 const DOWNTIME_MS: i64 = 30 * 24 * 3_600_000;
@@ -27,8 +29,8 @@ pub struct LastKnown {
     pub at: Timestamp,
     /// The time up to which rows were deleted by age; `None` if it was never noted.
     pub deletion: Option<Timestamp>,
-    /// True if `at` was noted by a running receiver, which does so every minute. False if it comes from the last
-    /// event.
+    /// True if a running receiver noted the time, which it does every minute. False if `at` comes only from the last
+    /// event or settle.
     pub noted: bool,
 }
 
@@ -37,7 +39,7 @@ pub struct LastKnown {
 pub(super) struct Doubt {
     /// The current offset of the wall clock.
     offset_ms: i64,
-    /// Milliseconds since boot when it got this offset.
+    /// Milliseconds since boot when the wall clock got this offset.
     since_ms: i64,
 }
 
@@ -81,12 +83,12 @@ pub(super) enum Finding {
 pub(super) struct Trust {
     /// Trusted time minus time since boot.
     offset_ms: i64,
-    /// The offset that jumps are measured against. It is renewed every hour, so slow drift is accepted, but a clock
-    /// that drifts more than [`TOLERANCE_MS`] per hour is detected.
+    /// The offset that jumps are measured against. It is renewed every hour: slow drift is accepted, but a clock that
+    /// drifts more than [`TOLERANCE_MS`] per hour is detected.
     pub(super) reference_ms: i64,
     reference_at: i64,
     pub(super) doubt: Option<Doubt>,
-    /// Milliseconds since boot until which a gap at the start is not confirmed.
+    /// Milliseconds since boot until which deletion does not catch up, unless an operator confirms the clock.
     unconfirmed_until: i64,
     deletion: Timestamp,
     deletion_at: i64,
@@ -121,7 +123,7 @@ impl Trust {
         } else {
             Finding::Nothing
         };
-        // If no deletion time was noted, the last event may have its time from a clock that was ahead: do not delete
+        // If no deletion time was noted, the time of the last event may come from a clock that was ahead: do not delete
         // by it.
         let deletion = known.deletion.unwrap_or(reading.wall).min(known.at);
         trust.deletion = deletion.min(trust.trusted(reading));
@@ -166,7 +168,7 @@ impl Trust {
         Timestamp::from_ms(reading.boot_ms.saturating_add(self.offset_ms))
     }
 
-    /// The trusted time until which deletion waits for a confirmation; `None` if it does not wait.
+    /// The trusted time until which deletion advances only in real time; `None` if it may catch up.
     pub(super) fn unconfirmed_until(&self, reading: ClockReading) -> Option<Timestamp> {
         let doubt_until = self.doubt.map(|doubt| doubt.since_ms + AGREEMENT_MS);
         let until = doubt_until.unwrap_or(self.unconfirmed_until);
@@ -193,7 +195,7 @@ impl Trust {
         self.deletion = self.deletion.plus_ms(correction.shift_ms()).min(self.trusted(reading));
     }
 
-    /// Confirms a gap at the start, so that deletion may catch up. Returns `false` if there is no unconfirmed gap.
+    /// Confirms the gap at the start, so that deletion may catch up. Returns `false` if there is no unconfirmed gap.
     pub(super) fn confirm(&mut self, reading: ClockReading) -> bool {
         self.advance_deletion(reading);
         let waited = self.unconfirmed_until > reading.boot_ms;

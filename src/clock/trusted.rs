@@ -14,7 +14,7 @@ use super::{
     trust::{Finding, Trust},
 };
 
-/// If the wall clock is off by at most this, it is trusted without a lock. Otherwise the comparison under the lock
+/// If the wall clock has drifted by at most this, it is trusted without a lock. Otherwise the comparison under the lock
 /// decides.
 const NEAR_MS: i64 = 5 * 60_000;
 
@@ -45,7 +45,8 @@ pub struct ClockStatus {
     pub trusted: bool,
     /// The time against which age is measured when rows are deleted.
     pub deletion: Timestamp,
-    /// Until when deletion waits for a confirmation of the clock; null if it does not wait.
+    /// Until this time, deletion by age advances only in real time and does not catch up, unless an operator accepts
+    /// the clock. Null if it may catch up.
     pub unconfirmed_until: Option<Timestamp>,
 }
 
@@ -66,8 +67,8 @@ impl Clock {
         }))
     }
 
-    /// The trusted time now. Cheap: it reads both clocks without a system call, and takes no lock unless the wall
-    /// clock is off.
+    /// The trusted time now. Cheap: it reads both clocks without a system call, and takes no lock unless the wall clock
+    /// has drifted or is not trusted.
     pub fn now(&self) -> Timestamp {
         let reading = self.0.machine.read();
         let drift = reading.offset_ms() - self.0.reference_ms.load(Relaxed);
@@ -107,8 +108,8 @@ impl Clock {
         log_finding(finding, reading);
     }
 
-    /// The correction to make now: if an operator `accepted` it, or after an hour without another jump. The journal
-    /// records it and then applies it with [`Clock::correct`].
+    /// The correction to make now, if the wall clock is in doubt: once an operator `accepted` it, or after an hour
+    /// without another jump. The journal records the correction and then applies it with [`Clock::correct`].
     pub fn correction(&self, accepted: bool) -> Option<Correction> {
         let reading = self.0.machine.read();
         self.compare(reading).correction(reading, accepted)
@@ -122,7 +123,8 @@ impl Clock {
         self.publish(&trust);
     }
 
-    /// Confirms a gap at the start, so that deletion may catch up. Returns `false` if there is no unconfirmed gap.
+    /// Confirms the wall clock, so that deletion may catch up after a start at which it was behind. Returns `false` if
+    /// deletion does not wait for that.
     pub fn confirm(&self) -> bool {
         let reading = self.0.machine.read();
         self.compare(reading).confirm(reading)

@@ -74,15 +74,15 @@ impl Trouble {
     }
 }
 
-/// How serious a failure is, and who can resolve it.
+/// How serious a failure is, and whether a retry helps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Gravity {
-    /// Nobody needs to act: the destination most likely recovers by itself.
+    /// The destination most likely recovers by itself, so a retry helps.
     Unwell,
-    /// The destination will never accept this event. Nobody needs to act if it accepts other events; otherwise a person
-    /// must.
+    /// A retry does not help: the destination refuses this event. If it refuses all others too, the destination or the
+    /// handler's settings must be corrected.
     Refused,
-    /// A person must act: the destination does not match the settings.
+    /// The destination does not match the handler's settings: a retry does not help until one of them is changed.
     Misconfigured,
     /// The destination is permanently gone. The handler pauses until an operator resumes it.
     Gone,
@@ -118,7 +118,7 @@ impl Attempt {
         vec![Outcome::of(self.context.spec.handler.look().await)]
     }
 
-    /// Delivers the whole batch. If the failure is about one event, goes on with parts of it: see [`Halves`].
+    /// Delivers the whole batch. If the failure is about one event, delivers parts of the batch next: see [`Halves`].
     async fn halving(&self, events: &[Delivery]) -> Vec<Outcome> {
         let outcome = self.deliver(events).await;
         if outcome == Outcome::Delivered {
@@ -314,7 +314,7 @@ impl Partition {
         let is_delivered = *outcome == Outcome::Delivered;
         let (accepted, left): (Vec<usize>, Vec<usize>) =
             tried.into_iter().partition(|at| is_delivered || events[*at].is_accepted());
-        // Without a mark the kind reports no single events, or it failed before it sent one.
+        // If no event is marked as sent, the kind does not mark single events, or it failed before it sent one.
         let is_marked = left.iter().any(|at| events[*at].is_sent());
         let (failed, unsent) = left.into_iter().partition(|at| !is_marked || events[*at].is_sent());
         Self { accepted, failed, unsent }

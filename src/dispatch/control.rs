@@ -1,4 +1,4 @@
-//! Starts the lanes of every handler, and gives an operator access to them: their status, and commands to them.
+//! Starts the lanes of every handler. Lets an operator read their status and send commands to them.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -70,7 +70,7 @@ impl DispatchControl {
         Ok((control, replayer))
     }
 
-    /// Adds a lane. The receiver that it returns belongs to the lane's [`Lane::run`].
+    /// Adds a lane. Returns the receiver of its commands, for [`Lane::run`].
     pub fn add(&mut self, lane: &Lane) -> mpsc::Receiver<Command> {
         let (commands, received) = mpsc::channel(8);
         self.0.push(LaneControl { status: lane.status(), commands, clock: lane.clock() });
@@ -87,13 +87,13 @@ impl DispatchControl {
         self.send(handler, |_| Some(Command::SkipTo(seq))).await
     }
 
-    /// Makes a handler retry now every event that waits for a retry. Returns how many lanes got the command.
+    /// Makes a handler immediately retry all events that wait for a retry. Returns how many lanes got the command.
     pub async fn retry(&self, handler: &str) -> usize {
         self.send(handler, |_| Some(Command::Retry)).await
     }
 
-    /// Makes the lanes of a handler believe their current refusals, for events up to this seq. Returns the classes of
-    /// these refusals.
+    /// Turns the events up to `upto` that fail with the class in `refused` into dead letters, until the next success.
+    /// Returns those classes.
     pub async fn believe(&self, handler: &str, upto: u64) -> Vec<String> {
         let lanes = self.0.iter().map(|lane| lane.status.borrow());
         let classes: BTreeSet<String> =

@@ -25,12 +25,12 @@ struct Row {
     trace: AsideTrace,
 }
 
-/// The history of a set-aside event in this process.
+/// What this process knows about a set-aside event.
 #[derive(Clone, Copy, Default)]
 pub(super) struct AsideTrace {
     /// When the event last failed.
     pub(super) failed_at: Timestamp,
-    /// How many deliveries of the lane had succeeded when the event last failed.
+    /// How many events the lane had delivered when this event last failed.
     pub(super) failed_after: u64,
     /// An attempt ended without an answer, so the destination may have the event.
     pub(super) unanswered: bool,
@@ -77,9 +77,9 @@ impl AsideRows {
         self.rows.insert(aside.seq, Row { aside, in_flight: false, trace });
     }
 
-    /// Returns the head (an event that waits behind no other one) up to `upto` that is due longest, and marks it as
-    /// in flight. A head whose wait is longer than `longest_ms` is due, too: the clock was wrong when that wait was
-    /// stored.
+    /// Returns the head (an event that waits behind no other one) that has been due longest, of those up to the seq
+    /// `upto`, and marks it as in flight. A head whose wait is longer than `longest_ms` is due, too: the clock was
+    /// wrong when that wait was stored.
     pub(super) fn take_due(&mut self, now: Timestamp, longest_ms: i64, upto: u64) -> Option<Aside> {
         let due_since = |row: &Row| match row.aside.next_try {
             time if time > now.plus_ms(longest_ms) => Timestamp::default(),
@@ -112,7 +112,7 @@ impl AsideRows {
         Some(row.aside.clone())
     }
 
-    /// When the next head up to `upto` becomes due.
+    /// When the next head up to the seq `upto` becomes due.
     pub(super) fn next_due(&self, upto: u64) -> Option<Timestamp> {
         let rows = self.rows.range(..=upto).map(|(_, row)| row);
         let heads = rows.filter(|row| !row.in_flight && !row.aside.behind);
@@ -176,7 +176,7 @@ impl DeadRetries {
         self.0.len() > before
     }
 
-    /// Returns the dead letter that is due longest, with its delivery, and marks it as in flight.
+    /// Returns the dead letter that has been due longest, with its delivery, and marks it as in flight.
     pub(super) fn take_due(&mut self, now: Timestamp) -> Option<(i64, Delivery)> {
         let due = self.0.iter_mut().filter(|(_, one)| !one.in_flight && one.not_before <= now);
         let (id, one) = due.min_by_key(|(_, one)| one.not_before)?;
@@ -189,7 +189,7 @@ impl DeadRetries {
         self.0.values().filter(|one| !one.in_flight).map(|one| one.not_before).min()
     }
 
-    /// Removes a dead letter that was delivered, dropped, or failed its last try. Returns whether none is left.
+    /// Removes a dead letter that was delivered or dropped, or that is not tried again. Returns whether none is left.
     pub(super) fn remove(&mut self, id: i64) -> bool {
         self.0.remove(&id);
         self.0.is_empty()

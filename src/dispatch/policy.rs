@@ -18,16 +18,17 @@ const SEARCH_MS: i64 = 30_000;
 const SEARCH_REFUSED: usize = 1_000;
 /// Maximum number of new messages in a search, if the events fail otherwise.
 const SEARCH_FAILED: usize = 100;
-/// Maximum number of events in doubt; a lane that reaches it stops claiming.
+/// A lane with this many events in its window, most of them in doubt, claims no more for a search or a probe. It claims
+/// nothing at all once it also has enough events to deliver: see [`window`].
 pub(super) const DOUBTED_MAX: usize = 10_000;
-/// Maximum number of events that a lane claims from an event on that has no room to be set aside. The cursor stays
-/// before that event, so a restart delivers later events again.
+/// If there is no room to set an event aside, the lane claims at most this many events, counted from that one, and then
+/// only single events to probe with. The cursor stays before that event, so a restart delivers the later ones again.
 pub(super) const AHEAD_MAX: usize = 10_000;
 /// Number of events in doubt whose errors stay in memory whole; of further errors only the beginning is kept.
 pub(super) const WHOLE_ERRORS: usize = 100;
 /// Maximum number of failures in a one-by-one probe without a success.
 pub(super) const PROBE_EVENTS: usize = 10;
-/// Minimum number of events in a one-by-one probe.
+/// A one-by-one probe tries at least this many events, if that many messages wait.
 const PROBE_HEADS: usize = 4;
 /// Maximum number of messages that a probe chooses from.
 const WIDEST: usize = 1_000;
@@ -122,12 +123,13 @@ pub(super) enum Mode {
     OneByOne,
 }
 
-/// How to try events, of which the most tried one has failed `attempts` times.
+/// How to try events; the one that was tried most often has failed `attempts` times.
 pub(super) const fn mode(attempts: u32) -> Mode {
     if attempts >= BATCH_TRIES { Mode::OneByOne } else { Mode::Batch }
 }
 
-/// Number of events in a one-by-one probe. It exceeds one, because a single bad event looks like a bad destination.
+/// Maximum number of events in a one-by-one probe. It exceeds one, because a single bad event looks like a bad
+/// destination.
 pub(super) const fn probe_events(batch: usize) -> usize {
     if batch > PROBE_HEADS { batch } else { PROBE_HEADS }
 }
@@ -138,9 +140,9 @@ pub(super) const fn probe_turn(failures: u32, events: usize) -> usize {
     failures.saturating_sub(BATCH_TRIES) as usize * tried
 }
 
-/// Number of messages that a probe chooses from, after this many `failures` in a row. It grows, because all messages
-/// tried so far may be bad while the destination is well. It is bounded, because the destination may be away for a
-/// week.
+/// Number of messages that a probe chooses from, after this many `failures` in a row. The number grows, because all
+/// messages tried so far may be bad while the destination is well. It is bounded, because the destination may be away
+/// for a week.
 pub(super) fn probe_width(failures: u32, batch: usize) -> usize {
     if batch == 1 {
         // One more message per probe.
@@ -152,8 +154,8 @@ pub(super) fn probe_width(failures: u32, batch: usize) -> usize {
     }
 }
 
-/// The wait before a set-aside event is tried again that has failed `aside_ms` after it was set aside; `None` if its time
-/// is over.
+/// The wait before the next try of a set-aside event that failed `aside_ms` after it was set aside; `None` once
+/// `aside_for` has passed.
 pub(super) fn next_aside_ms(settings: &Settings, aside_ms: i64, attempts: u32, jitter: f64) -> Option<i64> {
     (aside_ms < settings.aside_for.as_ms()).then(|| aside_wait_ms(settings, attempts, jitter))
 }
@@ -168,7 +170,8 @@ pub(super) const fn share(class: Class, concurrency: usize, quick: usize) -> usi
 }
 
 /// Maximum number of deliveries in flight of a replay's lane: the slots that the handler's own lanes and the replay's
-/// other lane leave, but at least one. So a live event waits for the end of at most one delivery.
+/// other lane leave, but at least one. So an event of the handler's own lanes waits for the end of at most one delivery
+/// of the replay.
 pub(super) fn replay_share(concurrency: usize, quick: usize, taken: usize) -> usize {
     share(Class::Other, concurrency, quick).saturating_sub(taken).max(1)
 }
@@ -183,7 +186,7 @@ pub(super) const fn window(batch: usize, share: usize) -> (usize, usize) {
     }
 }
 
-/// Quick deliveries in a row, after another delivery that took `took_ms`.
+/// Quick deliveries in a row, after another delivery, which took `took_ms`.
 pub(super) const fn quick(before: usize, delivered: bool, took_ms: i64) -> usize {
     if delivered && took_ms <= QUICK_MS { before.saturating_add(1) } else { 0 }
 }

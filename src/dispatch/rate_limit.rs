@@ -12,8 +12,9 @@ use crate::event::Class;
 
 /// Limits deliveries to a number of events per second, evenly spaced, over both lanes of a handler.
 ///
-/// A delivery of n events takes the next n places; the delivery after it waits until they have passed. At most one
-/// delivery of statuses holds places in the future, so a customer's message waits for at most that one.
+/// A delivery of n events reserves the next n intervals of `1/rate`; the delivery after it waits until they have
+/// passed. At most one delivery of other events than incoming messages reserves intervals ahead, so a customer's
+/// message waits for at most that one.
 pub(super) struct RateLimit {
     per_second: NonZeroU32,
     interval: Duration,
@@ -47,7 +48,7 @@ impl RateLimit {
         sleep_until(at).await;
     }
 
-    /// Takes the next places; returns the time of the first one.
+    /// Reserves the next intervals; returns the start of the first one.
     fn take(&self, events: usize) -> Instant {
         let events = u32::try_from(events).unwrap_or(u32::MAX);
         let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);

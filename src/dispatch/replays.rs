@@ -34,13 +34,13 @@ pub struct Replayer {
 struct StartedReplay {
     /// The status of its lanes; none if the filter of the replay is invalid.
     lanes: Vec<watch::Receiver<LaneStatus>>,
-    /// The progress at the time of the start; present once it is counted.
+    /// The progress when the replay was started in this run; `None` until its events are counted.
     counted: Option<ReplayProgress>,
 }
 
 /// A handler whose events can be replayed.
 pub struct ReplayHandler {
-    /// The handler, as its own lanes have it.
+    /// The handler, with what its own lanes and the lanes of its replays share.
     pub context: Arc<HandlerContext>,
     /// The status of the handler's own lanes.
     pub live: Vec<watch::Receiver<LaneStatus>>,
@@ -60,17 +60,18 @@ pub struct Matches {
 /// The progress of a replay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReplayProgress {
-    /// Events that the replay is done with: delivered, set aside or dead.
+    /// Number of events that the replay is done with: delivered, set aside, dead letters, or left to the handler's own
+    /// lane.
     pub done: u64,
-    /// Events that both the handler and the replay want.
+    /// Number of events that both the handler and the replay want.
     pub events: u64,
 }
 
 /// Events read per page when the events of a replay are counted.
 const PAGE: usize = 1_000;
-/// The wait after the end of a replay could not be stored: the journal is busy, or its disk is full.
+/// The wait after the end of a replay could not be stored, for example because the journal's disk is full.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
-/// The wait after the lanes of a replay could not be read.
+/// The wait before a replay whose lanes could not be read is started again.
 const START_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 impl Replayer {

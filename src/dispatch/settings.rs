@@ -10,9 +10,9 @@ use crate::settings::{Period, Wrong};
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
 pub struct Settings {
-    /// Maximum number of events in a delivery; `None`: the kind's own number.
+    /// Maximum number of events in a delivery; `None`: the default of the kind.
     pub batch: Option<usize>,
-    /// Maximum number of deliveries in flight; `None`: the kind's own number.
+    /// Maximum number of deliveries in flight; `None`: the default of the kind.
     pub concurrency: Option<usize>,
     /// Maximum number of events per second; `None`: no limit.
     pub rate: Option<NonZeroU32>,
@@ -26,15 +26,15 @@ pub struct Settings {
     pub aside_first: Period,
     /// The longest wait before a set-aside event is tried again.
     pub aside_max: Period,
-    /// An event that is set aside for this long becomes a dead letter.
+    /// A set-aside event that fails after this time becomes a dead letter, if the destination accepts other events.
     pub aside_for: Period,
     /// Maximum number of set-aside events per lane. At the limit, events that fail stay in the lane.
     pub aside_limit: usize,
 }
 
 impl Settings {
-    /// Returns the violations. `has` tells whether a key is set: of two keys that contradict each other, one that is set
-    /// is wrong.
+    /// Returns the violations. `has` says whether a key is set: if two keys contradict each other, the violation names
+    /// one that is set.
     pub fn check(&self, has: impl Fn(&str) -> bool) -> Vec<Wrong> {
         let mut wrong = Wrong::zeros(&[
             ("batch", self.batch == Some(0)),

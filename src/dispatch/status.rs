@@ -25,17 +25,20 @@ pub struct LaneStatus {
     pub destination: Arc<str>,
     #[schemars(with = "Class")]
     pub lane: &'static str,
-    /// Every event up to this seq is delivered, filtered out, set aside or a dead letter.
+    /// The lane is done with every event up to this seq: it was delivered, filtered out, set aside, skipped, or became
+    /// a dead letter. Events before the handler's start count as done.
     pub cursor: u64,
     /// Number of seqs between the cursor and the tip.
     pub lag: u64,
-    /// When the oldest waiting event was received or set aside; null if none waits.
+    /// When the first claimed event that is not done was received, or when the first set-aside event was set aside,
+    /// whichever is earlier; null if there is neither.
     pub oldest_at: Option<Timestamp>,
-    /// How long the oldest event has waited, in seconds, at the time of the request; 0 if none waits.
+    /// How long that event has waited, in seconds, at the time of the request; 0 if there is none.
     pub lag_seconds: u64,
     pub in_flight: usize,
     pub set_aside: usize,
-    /// Number of events that a replay is done with since the start of the process: delivered, set aside or dead.
+    /// Number of selected events that a replay is done with since the start of the process: delivered, set aside, dead
+    /// letters, or left to the handler's own lane.
     #[serde(skip)]
     pub passed: u64,
     /// Number of events delivered since the start of the process.
@@ -49,10 +52,10 @@ pub struct LaneStatus {
     pub unwell_since: Option<Timestamp>,
     /// When the lane tries again; null unless it waits for a retry.
     pub next_try: Option<Timestamp>,
-    /// Why the lane waits, as text; null if it does not wait.
+    /// Why the lane waits, or what happens while it is full, as text; null in any other state.
     pub waits_for: Option<String>,
-    /// The class of the failures that no success has followed, such as `status 422`. An operator can
-    /// accept them with `believe`.
+    /// The class of the latest failure in doubt, such as `status 422`; null if no failure is in doubt. `believe` turns
+    /// the events that failed with this class into dead letters.
     pub refused: Option<String>,
     pub last_failure: Option<String>,
     pub last_failure_at: Option<Timestamp>,
@@ -74,7 +77,8 @@ pub enum LaneCondition {
     /// The limit for set-aside events is reached. An event that fails stays in the lane, and the lane delivers a
     /// limited number of events after it.
     Full,
-    /// The journal failed a turn of the lane: it cannot be read at the cursor, or cannot be written. See the log.
+    /// The lane could not read the journal at its cursor, or could not write to it. It tries again; the log has the
+    /// error.
     Stuck,
     /// The lane has stopped and does not run again in this process.
     Stopped,
@@ -84,7 +88,7 @@ pub enum LaneCondition {
 }
 
 impl LaneStatus {
-    /// Updates `lag_seconds`: how long the oldest event has waited at `now`.
+    /// Updates `lag_seconds` to how long the event of `oldest_at` has waited at `now`.
     #[must_use]
     pub fn aged(self, now: Timestamp) -> Self {
         let waited_ms = self.oldest_at.map_or(0, |oldest| now.ms_since(oldest).max(0));
@@ -112,7 +116,7 @@ pub(super) struct LanePublisher {
 }
 
 impl LanePublisher {
-    /// For a lane that starts at `cursor`.
+    /// Creates the publisher of a lane that starts at `cursor`.
     pub(super) fn new(lane: &LaneId, context: &HandlerContext, cursor: u64) -> Self {
         let HandlerContext { spec, metrics, .. } = context;
         let mut status = LaneStatus::new(Arc::clone(&lane.handler), spec.kind, lane.class);
@@ -171,13 +175,13 @@ impl LanePublisher {
         });
     }
 
-    /// Publishes the status after a turn, as `update` changes it. `full`: the limit for set-aside events is reached.
+    /// Changes the status with `update` and publishes it. `full`: the limit for set-aside events is reached.
     pub(super) fn publish(&self, full: bool, update: impl FnOnce(&mut LaneStatus)) {
         self.status.send_modify(|status| {
             update(status);
             status.unwell_since = match status.failures {
                 0 => None,
-                // The first failure comes before the first turn that publishes it.
+                // `last_failure_at` is already set, and is the time of the first failure.
                 _ => status.unwell_since.or(status.last_failure_at),
             };
             if status.failures == 0 {

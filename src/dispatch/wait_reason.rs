@@ -20,16 +20,16 @@ pub struct WaitReason {
 pub(super) enum Blocker {
     /// The filter of the replay is invalid.
     Filter,
-    /// Another replay of the handler goes first; with its id.
+    /// The replay with this id, to the same handler, goes first.
     Turn(i64),
-    /// A lane is in this state.
+    /// One of the handler's own lanes or of the replay's lanes is in this state, or the handler is not configured.
     Lane(LaneCondition),
     /// One of the handler's own lanes is this many events behind.
     Lag(u64),
 }
 
 impl WaitReason {
-    /// For a replay to this handler.
+    /// Creates the reason of a replay to this handler.
     pub(super) fn new(handler: &Arc<str>, blocker: Blocker) -> Self {
         Self { handler: Arc::clone(handler), blocker }
     }
@@ -47,7 +47,8 @@ impl WaitReason {
         Some(Self::new(&lane.handler, blocker))
     }
 
-    /// Returns the reason if a replay's lane has caught up with the handler's own lane before its end.
+    /// Returns the reason if a replay's lane has caught up with the handler's own lane before the end of the replay: it
+    /// must not overtake that lane.
     pub(super) fn for_own_to_pass(lane: &LaneStatus, own: &LaneStatus, upto: u64) -> Option<Self> {
         let waits = lane.lane == own.lane && lane.cursor >= own.cursor && lane.cursor < upto;
         waits.then(|| Self::new(&own.handler, Blocker::Lag(own.lag)))

@@ -16,7 +16,7 @@ const BATCH_BYTES: usize = 16 << 20;
 /// The claimed, unsettled events of a lane, in order of seq.
 #[derive(Default)]
 pub(super) struct Window {
-    /// In boxes, because a map moves its entries when it changes, and they are large.
+    /// In boxes, because a map moves its entries when it changes, and the entries are large.
     entries: BTreeMap<u64, Box<WindowEntry>>,
     bytes: usize,
     /// Messages with events in flight, and the number of these events.
@@ -27,13 +27,13 @@ pub(super) struct Window {
     skip_below: u64,
     /// Messages that have an event set aside, and for whose later events there was no room.
     held: HashSet<OrderKey>,
-    /// Entries with a doubt.
+    /// Number of entries with a doubt: a failure about the event that other messages must explain.
     doubted: usize,
-    /// Entries of held messages.
+    /// Number of entries of messages in `held`.
     held_entries: usize,
     /// Number of events added so far.
     pushed: usize,
-    /// The event that stopped the cursor when [`Self::pin`] was last called.
+    /// The seq of the event that stopped the cursor when [`Self::pin`] was last called.
     pinned: Option<u64>,
 }
 
@@ -46,9 +46,9 @@ pub(super) struct WindowEntry {
     pub(super) attempts: u32,
     /// The event is not tried before this time, except by a probe.
     pub(super) not_before: Timestamp,
-    /// How many deliveries of the lane had succeeded when this event last failed.
+    /// How many events the lane had delivered when this event last failed.
     pub(super) failed_after: Option<u64>,
-    /// How many deliveries of the lane had succeeded when the current doubt began.
+    /// How many events the lane had delivered when the current doubt began.
     pub(super) doubted_after: Option<u64>,
     /// The failure about this event; the results of other messages decide what it means.
     pub(super) doubt: Option<Trouble>,
@@ -154,8 +154,8 @@ impl Window {
         !self.held.is_empty() && key.is_some_and(|key| self.held.contains(&key))
     }
 
-    /// Pins the first event if it has failed or is held. Called while there is no room to set it aside, so that the
-    /// cursor stays before it. It stays pinned until it is removed, also if there is room in between.
+    /// Pins the first event if it has failed or is held. Called while there is no room to set that event aside: then
+    /// the cursor stays before it. It stays pinned until it is removed, even if there is room in between.
     pub(super) fn pin(&mut self) {
         let Some((seq, entry)) = self.entries.first_key_value() else { return };
         let is_pinned = entry.attempts > 0 || self.is_held(entry.key);
@@ -178,7 +178,8 @@ impl Window {
         self.doubted
     }
 
-    /// Events with a doubt that no success has followed, by seq. `successes`: deliveries of the lane that succeeded.
+    /// The events in doubt, by seq, if the lane has delivered nothing since their doubt began. `successes`: how many
+    /// events the lane has delivered.
     pub(super) fn doubts(&self, successes: u64) -> impl Iterator<Item = (u64, &WindowEntry, &Trouble)> {
         let entries = self.entries.iter().filter(move |_| self.doubted > 0);
         entries
@@ -228,9 +229,9 @@ impl Window {
         }
     }
 
-    /// Returns the next batch and marks it as in flight: waiting events in order. It leaves out an event whose
-    /// message has an earlier event in flight or left out. A probe also takes events that are not due. An event with
-    /// a doubt is delivered alone.
+    /// Returns the next batch and marks it as in flight: waiting events in order. It leaves out an event whose message
+    /// is held, or has an earlier event in flight or left out. A probe also takes events that are not due. An event
+    /// with a doubt is delivered alone.
     pub(super) fn next_batch(&mut self, max: usize, now: Timestamp, probe: bool) -> DueBatch {
         let Self { entries, busy, held, .. } = self;
         let mut batch = DueBatch::default();
@@ -344,7 +345,7 @@ impl Window {
         heads
     }
 
-    /// When the next event becomes due that is not due now.
+    /// When the next of the events that are not due at `now` becomes due.
     pub(super) fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
         let waiting = self.entries.values().filter(|entry| !entry.in_flight && entry.not_before > now);
         waiting.map(|entry| entry.not_before).min()
@@ -385,8 +386,8 @@ impl Window {
         }
     }
 
-    /// Puts back a failed event, and counts the failure. `successes`: how many deliveries had succeeded. `doubt`: the
-    /// failure, if it is about the event.
+    /// Puts back a failed event, and counts the failure. `successes`: how many events the lane has delivered. `doubt`:
+    /// the failure, if it is about the event.
     pub(super) fn failed(&mut self, seq: u64, successes: u64, not_before: Timestamp, doubt: Option<Trouble>) {
         self.put_back(seq, not_before);
         if let Some(entry) = self.entries.get_mut(&seq) {
@@ -411,7 +412,7 @@ impl Window {
     }
 
     /// Removes up to `max` waiting events of held messages; returns them in order of seq. It leaves out a message with
-    /// an event in flight. A message without events in the window is held no longer.
+    /// an event in flight. A message without events in the window is no longer held.
     pub(super) fn take_held(&mut self, max: usize) -> Vec<(u64, OrderKey)> {
         if self.held.is_empty() {
             return Vec::new();
@@ -458,7 +459,7 @@ impl Window {
         }
     }
 
-    /// Records that an event of this message is in flight no longer.
+    /// Records that an event of this message is no longer in flight.
     fn has_ended(&mut self, key: Option<OrderKey>) {
         let Some(key) = key else { return };
         if let Some(count) = self.busy.get_mut(&key) {

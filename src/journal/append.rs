@@ -10,7 +10,7 @@ pub struct AppendBatch {
     /// Input that could not be decoded.
     pub quarantined: Vec<Quarantined>,
     /// Set if this batch was decoded from a quarantine entry. If none of its drafts is stored or is a duplicate, that
-    /// entry stays, and neither the conflicts of the batch nor `quarantined` become entries of their own.
+    /// entry stays, and neither the conflicts of the batch nor `quarantined` become further entries.
     pub retried: Option<RetryOf>,
     /// A guard that is dropped when the append has ended, such as the request's permit in the concurrency limits.
     pub hold: Option<Box<dyn Send>>,
@@ -42,7 +42,7 @@ pub struct AppendReceipt {
     pub seq: Option<u64>,
 }
 
-/// Why an append failed. Nothing of the batch is stored; only after `Failed` it may be.
+/// Why an append failed. Nothing of the batch is stored, except perhaps after `Failed`.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum AppendError {
     /// The disk is full or down to its reserve, or a quota is exceeded. An append can succeed again once there is

@@ -50,7 +50,7 @@ pub struct Enrolment {
     pub dead_letters: bool,
 }
 
-/// Where a handler starts that the journal does not know yet.
+/// Where a handler starts if the journal does not know it yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LaneStart {
     /// After the last stored event.

@@ -62,7 +62,7 @@ pub enum RenameRefusal {
     /// The new name is configured in this process.
     #[error("a handler with the new name is running: stop the receiver, then rename with --journal FILE")]
     AtWork,
-    /// The new name has delivery state of its own: a rename would overwrite it or skip events.
+    /// The new name already has delivery state: a rename would overwrite it or skip events.
     #[error(
         "the new name has delivery state of its own: use `bikhook replay` to deliver the missing events to it"
     )]

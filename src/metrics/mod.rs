@@ -28,7 +28,7 @@ type Floats = Family<Labels, Gauge<f64, AtomicU64>>;
 type Histograms = Family<Labels, Histogram, fn() -> Histogram>;
 
 /// Declares [`Metrics`] and registers its metrics, in this order, from one table: the field, its type, the name and the
-/// help, and a constructor if the type's default is not it. The help also documents the field.
+/// help, and a constructor if the type's default does not fit. The help also documents the field.
 macro_rules! metrics {
     (@new $type:ty) => { <$type>::default() };
     (@new $type:ty, $new:expr) => { $new };
@@ -59,7 +59,7 @@ metrics! {
     requests: Counters = "http_requests", "Answers on the public side, by source and status";
     request_seconds: Histogram = "http_request_seconds",
         "Seconds from the head of a request to its answer, on the public side", seconds();
-    in_flight: Gauge = "http_in_flight", "Requests in progress that hold a place in the concurrency limits";
+    in_flight: Gauge = "http_in_flight", "Requests in progress that count towards the concurrency limits";
     connections: Gauge = "http_connections", "Open connections on the public side";
     authenticated: Counters = "authenticated", "Accepted authentications, by source, credential and form";
     /// The reasons: missing, wrong, expired, other_form.
@@ -99,23 +99,23 @@ metrics! {
 
     // Delivery.
     delivered: Counters = "delivered_events", "Events delivered, by handler and lane";
-    /// The outcomes: retry, refuse.
+    /// The outcomes: `retry`, a delivery that is tried again; `refuse`, an event that became a dead letter.
     failures: Counters = "delivery_failures", "Failed deliveries, by handler, lane and outcome";
     delivery_seconds: Histograms = "delivery_seconds",
         "Seconds per delivery of a batch or a single event, by handler",
         Histograms::new_with_constructor(delivery_seconds);
     /// By `handler` and `lane`.
     lag: Gauges = "lane_lag_events", "Events between the cursor of a lane and the tip of the journal";
-    /// By `handler` and `lane`. In the lane `incoming` that is how long a customer's message has waited.
+    /// By `handler` and `lane`. In the lane `incoming`, this is how long a customer's message has waited.
     lag_seconds: Gauges = "lane_lag_seconds",
         "How long the oldest undelivered event of a lane has waited, in seconds";
     set_aside: Gauges = "lane_set_aside", "Events set aside, by handler and lane";
     dead_letters: Gauges = "dead_letters", "Dead letters, by handler";
-    /// By `handler` and `lane`.
+    /// By `handler` and `lane`. Also 1 while the lane cannot use the journal, and after it has stopped.
     waiting: Gauges = "lane_waiting", "1 while a lane waits for its unwell destination";
     /// By `handler` and `lane`.
     full: Gauges = "lane_full", "1 while a lane has as many events set aside as aside_limit allows";
-    /// By `handler` and `lane`.
+    /// By `handler` and `lane`. The lanes of a replay are also paused while the replay is.
     paused: Gauges = "lane_paused", "1 while the handler of a lane is paused";
 
     // Insight.

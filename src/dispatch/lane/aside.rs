@@ -97,8 +97,8 @@ impl Lane {
         self.release(event.seq, now);
     }
 
-    /// Returns whether the destination accepted another event after `time`. A replay also counts deliveries of the
-    /// handler's own lanes.
+    /// Returns whether the destination accepted another event after `time`. For a replay, deliveries of the handler's
+    /// own lanes also count.
     fn others_succeed_since(&self, time: Timestamp) -> bool {
         let live = self.replay.iter().flat_map(|replay| &replay.live);
         self.condition.last_success > time
@@ -165,7 +165,8 @@ impl Lane {
         self.reload_dead_retries |= self.dead_retries.remove(id);
     }
 
-    /// Sets aside an event that fails while others succeed. Later events of its message queue behind it.
+    /// Sets aside an event of the window, and the later events of its message behind it. If there is no room, the event
+    /// stays in the window as failed. A skipped event is removed instead.
     pub(super) fn set_aside(&mut self, seq: u64, trouble: Trouble, now: Timestamp) {
         let successes = self.condition.successes;
         if self.window.is_skipped(seq) || self.aside_is_full() {
@@ -222,8 +223,8 @@ impl Lane {
         }
     }
 
-    /// Sets aside an event that did not fail, in the order of its message. It queues behind the set-aside events of
-    /// its message, or before them if a restart claims it again.
+    /// Sets aside an event that did not fail, in the order of its message. The event queues behind the set-aside events
+    /// of its message, or before them if a restart claims it again.
     pub(super) fn set_aside_in_order(&mut self, seq: u64, order_key: Option<OrderKey>, now: Timestamp) {
         let follows = order_key.and_then(|key| self.aside.yields(key, seq));
         let row = Aside {

@@ -72,20 +72,20 @@ impl Lane {
         Ok(self.window.read_to() > read_to)
     }
 
-    /// How many events the lane may claim: see [`policy::AHEAD_MAX`].
+    /// How many more events the lane may claim: see [`policy::AHEAD_MAX`].
     fn room_ahead(&self) -> usize {
         let claimed = self.window.claimed_past_pinned();
         claimed.map_or(usize::MAX, |claimed| policy::AHEAD_MAX.saturating_sub(claimed))
     }
 
-    /// Returns whether the lane has claimed as much after a pinned event as it may.
+    /// Returns whether the lane has claimed the maximum number of events after a pinned event.
     pub(super) fn is_far_ahead(&self) -> bool {
         self.room_ahead() == 0
     }
 
-    /// Returns whether a lane with a pinned event claims although a limit is reached: one event, if the limit is
-    /// [`policy::AHEAD_MAX`]. Only a success shows that the destination accepts events. Without one, set-aside events
-    /// would not expire, and the lane would stay full for ever.
+    /// Returns whether a lane with a pinned event (one that failed, with no room to set it aside) claims although a
+    /// limit is reached: one event, if the limit is [`policy::AHEAD_MAX`]. Only a success shows that the destination
+    /// accepts events. Without one, set-aside events would not expire, and the lane would stay full for ever.
     fn probes_ahead(&self, now: Timestamp) -> bool {
         self.probe_ahead_at().is_some_and(|at| at <= now)
             && self.window.len() < policy::DOUBTED_MAX

@@ -5,9 +5,12 @@
 //!
 //! - If another message succeeds, the cause is the event. A refused event becomes a dead letter when it is refused
 //!   again; an event that failed otherwise is set aside after [`policy::EVENT_TRIES`] tries.
-//! - If [`policy::DOUBTS`] messages fail with no success in between, the cause is the destination. The lane waits,
-//!   and searches the backlog for a message that is accepted, more of it each time. When a search succeeds, nobody
-//!   can tell why the earlier events failed, so each of them is set aside and tried again.
+//! - If [`policy::DOUBTS`] messages fail with no success in between, the cause is the destination. The lane waits, and
+//!   searches the backlog for a message that is accepted: each search tries more messages. When a search succeeds, the
+//!   results do not show why the earlier events failed, so each of them is set aside and tried again.
+//! - If no other message shows the cause, a second refusal makes the event a dead letter. An event that failed
+//!   otherwise is tried again until another message does; in a replay, it is set aside after [`policy::EVENT_TRIES`]
+//!   tries.
 
 use super::{
     super::{
@@ -25,16 +28,17 @@ use crate::{
 
 /// Length of a truncated error, in characters: see [`policy::WHOLE_ERRORS`].
 const CUT_CHARS: usize = 200;
-/// Maximum number of events that a turn turns into dead letters because of believed refusals.
+/// Maximum number of events that become dead letters in one [`Lane::turn`] because of believed failures.
 const BELIEVED_EVENTS: usize = 1_000;
 
-/// The refusals that an operator believes, until the next success.
+/// The failures that an operator believes to be final: events that fail in this way become dead letters, until the next
+/// success.
 pub(super) struct BelievedRefusals {
-    /// The last seq whose refusal is believed.
+    /// The last seq that may become a dead letter.
     pub(super) upto: u64,
-    /// The class of the refusals, such as `status 422`.
+    /// The class of the failures, such as `status 422`.
     pub(super) class: String,
-    /// A turn reached its limit: the next one continues, once the dead letters so far are durable.
+    /// A [`Lane::turn`] reached its limit: the next one continues, once the dead letters so far are durable.
     continues: bool,
 }
 
@@ -64,7 +68,7 @@ impl Lane {
         if believed || (others && trouble.gravity == Gravity::Refused) {
             return self.dead_letter_entry(seq, trouble, now);
         }
-        // A replay has an end: no message may follow that could show the cause.
+        // A replay has an end, so perhaps no message follows that could show the cause.
         let is_alone =
             self.replay.is_some() && self.condition.failures == 0 && self.window.doubted() < policy::DOUBTS;
         if (others || is_alone) && tried + 1 >= policy::EVENT_TRIES {
@@ -158,7 +162,7 @@ impl Lane {
         self.condition.wait_until = now.plus_ms(wait);
     }
 
-    /// Events with a doubt that no success has followed, by seq.
+    /// The events in doubt, by seq, if the lane has delivered nothing since their doubt began.
     pub(super) fn doubts(&self) -> impl Iterator<Item = (u64, &WindowEntry, &Trouble)> {
         self.window.doubts(self.condition.successes)
     }
@@ -174,7 +178,7 @@ impl Lane {
             return;
         }
         if searched {
-            // Nobody can tell why these events failed: try each again, without blocking the lane.
+            // The results do not show why these events failed: try each again, without blocking the lane.
             for (seq, trouble) in self.window.waiting_doubts() {
                 self.uncount_try(seq);
                 self.set_aside(seq, trouble, now);
@@ -185,15 +189,16 @@ impl Lane {
         self.window.hurry(soon);
     }
 
-    /// Takes back the last try of an event in doubt, because the decision about it counts that try.
+    /// Takes back the last try of an event in doubt: the code that then decides about the event counts this try again.
     fn uncount_try(&mut self, seq: u64) {
         if let Some(entry) = self.window.get_mut(seq) {
             entry.attempts = entry.attempts.saturating_sub(1);
         }
     }
 
-    /// Turns refusals that the operator believes into dead letters. Returns whether there were any. Each body stays in
-    /// memory until its dead letter is durable, so a call stops after [`WINDOW_BYTES`] or [`BELIEVED_EVENTS`].
+    /// Turns the events in doubt that have a believed failure into dead letters. Returns whether there were any. Each
+    /// body stays in memory until its dead letter is durable, so a call stops after [`WINDOW_BYTES`] or
+    /// [`BELIEVED_EVENTS`].
     pub(super) async fn dead_letter_believed(&mut self, now: Timestamp) -> Result<bool, journal::Error> {
         let continues = self.believed.as_ref().is_some_and(|believed| believed.continues);
         if continues && !self.believed_are_durable().await? {
@@ -229,8 +234,8 @@ impl Lane {
         Ok(true)
     }
 
-    /// Makes the dead letters of the last turn durable. Returns `false` if that fails, for example on a full disk:
-    /// then a later turn tries it again.
+    /// Makes the dead letters of the last turn durable. Returns `false` if that fails, for example on a full disk: then
+    /// a later turn tries again.
     async fn believed_are_durable(&mut self) -> Result<bool, journal::Error> {
         self.settle().await?;
         let flushed = self.context.journal.flush().await;

@@ -1,4 +1,4 @@
-//! Takes over the results of deliveries: each event is done, tried again, set aside, or dead.
+//! Takes over the results of deliveries: each event is done, is tried again or set aside, or becomes a dead letter.
 
 use std::sync::Arc;
 
@@ -115,8 +115,9 @@ impl Lane {
         }
     }
 
-    /// Handles events that failed because of the destination. `beside`: it accepts others of the same delivery, so
-    /// these events are the cause. A destination that only accepted events before them may have become unwell since.
+    /// Handles events that failed because of the destination. `beside`: the destination accepted others of the same
+    /// delivery, so these events are the cause. In a batch, others count only if they come after an event for which the
+    /// settings are wrong; a destination that only accepted events before may have become unwell since.
     fn destination_failed(
         &mut self,
         mut failed: Vec<(u64, Trouble)>,
@@ -172,7 +173,7 @@ impl Lane {
 
     /// Marks the destination unwell and returns when it is probed. A delivery that was in flight at the first failure
     /// does not count as a further failure; otherwise one short outage with many deliveries in flight would cause a
-    /// wait of minutes. It only extends the wait if the destination requested that.
+    /// wait of minutes. Such a delivery can only extend the wait, if the destination requested a longer one.
     pub(super) fn unwell(&mut self, trouble: &Trouble, now: Timestamp) -> Timestamp {
         let known = self.condition.failures > 0 && !std::mem::take(&mut self.condition.probing);
         let requested = now.plus_ms(requested_wait_ms(trouble));
@@ -198,7 +199,8 @@ impl Lane {
         self.condition.wait_until
     }
 
-    /// Logs an ERROR if only a person can help. If the destination is permanently gone, the handler pauses.
+    /// Logs an ERROR if a retry does not help until the destination or the settings are corrected. If the destination
+    /// is permanently gone, the handler pauses.
     pub(super) fn escalate(&mut self, trouble: &Trouble) {
         let first = self.condition.failures == 0;
         let what = match trouble.gravity {

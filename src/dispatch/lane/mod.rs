@@ -1,11 +1,11 @@
 //! One lane of one handler: claim → deliver → settle.
 //!
-//! [`Lane::turn`] is the body of the loop and has no clock of its own. It takes over deliveries that ended, claims
+//! [`Lane::turn`] is the body of the loop and has no clock of its own. It takes over the results of deliveries, claims
 //! events, starts deliveries, and settles. Tests call it directly; [`Lane::run`] calls it and waits in between.
 //!
 //! An unwell destination is probed after a wait that doubles; no event is skipped because of it. An event that keeps
-//! failing while others succeed is set aside, and later events of its message queue behind it. A refused event
-//! becomes a dead letter once another message is accepted: see [`doubt`].
+//! failing while others succeed is set aside, and later events of its message queue behind it. When a refused event
+//! becomes a dead letter: see [`doubt`].
 
 mod aside;
 mod claim;
@@ -47,10 +47,11 @@ use crate::{
     journal::{self, Ends, LaneId, LaneState, Pauses, Replays},
 };
 
-/// A lane stops claiming while it holds this many bytes, because a single event may be as large as a request body.
+/// A lane stops claiming while its events in memory have this many bytes, because a single event may be as large as a
+/// request body.
 pub(crate) const WINDOW_BYTES: usize = 16 << 20;
 
-/// The result of one turn.
+/// The result of one [`Lane::turn`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
     /// Something was claimed, started or settled; there may be more to do at once.
@@ -66,14 +67,13 @@ pub enum Turn {
 pub enum Command {
     /// Skip every event below this seq.
     SkipTo(u64),
-    /// Retry now every event that waits for a retry.
+    /// Immediately retry all events that wait for a retry.
     Retry,
-    /// Believe refusals of this class, for events up to this seq, until the next success: the events become dead
-    /// letters.
+    /// Turn the events up to `upto` that fail with this class into dead letters, until the next success.
     Believe {
-        /// The last seq whose refusal is believed.
+        /// The last seq that may become a dead letter.
         upto: u64,
-        /// The class of the refusals, such as `status 422`.
+        /// The class of the failures, such as `status 422`.
         class: String,
     },
 }
@@ -126,7 +126,7 @@ pub struct Lane {
     was_paused: bool,
     /// Why the destination is permanently gone, until the journal has stored the pause.
     gone: Option<String>,
-    /// The refusals that an operator believes.
+    /// The failures that an operator believes to be final.
     believed: Option<BelievedRefusals>,
     /// Events that were claimed and wanted; counted for replays only.
     claimed: u64,
@@ -140,7 +140,7 @@ pub struct Lane {
     publisher: LanePublisher,
 }
 
-/// Events that the previous process may have delivered, too.
+/// Counts the events that the previous process may have delivered, too.
 #[derive(Default)]
 struct Redelivered {
     /// The tip when the lane was restored.
@@ -333,7 +333,7 @@ impl Lane {
         &self.context.spec.settings
     }
 
-    /// The jitter of a wait: of the lane with `salt` 0, else of an event or a dead letter.
+    /// The jitter of a wait. `salt`: 0 for the lane, else the seq of an event or the id of a dead letter.
     fn jitter(&self, salt: u64, failures: u32) -> f64 {
         policy::jitter(self.condition.seed ^ salt, failures)
     }

@@ -83,7 +83,7 @@ impl Lane {
         (at > now).then_some(at)
     }
 
-    /// Says for an operator what the lane waits for. `class`: that of the last failure in doubt.
+    /// Says for an operator what the lane waits for. `class`: the class of the last failure in doubt.
     fn waits_for(&self, state: LaneCondition, class: &str) -> Option<String> {
         let doubted = || counted(self.window.doubted() as u64, "event", "events");
         let set_aside = || counted(self.aside.len() as u64, "event is", "events are");

@@ -1,4 +1,4 @@
-//! How a replay's lane differs from a handler's own lane. It has an end and its own filter, and yields to the
+//! How a replay's lane differs from a handler's own lane. A replay's lane has an end and a filter, and yields to the
 //! handler's own lanes. It delivers no event that they have not passed yet or have set aside.
 
 use std::{
@@ -37,8 +37,8 @@ pub struct ReplayPart {
 }
 
 impl ReplayPart {
-    /// For a replay that ends with this seq. Both lanes use clones of one part, so that they share the count in
-    /// flight.
+    /// Creates the part for a replay that ends with this seq. Both lanes use clones of one part, so that they share the
+    /// count of deliveries in flight.
     pub fn new(upto: u64, filter: Filter, live: Vec<watch::Receiver<LaneStatus>>) -> Self {
         Self { upto, filter, live, rate_limit: None, in_flight: Arc::default() }
     }
@@ -116,8 +116,8 @@ impl Lane {
         self.replays.borrow().get(&id).map_or(ReplayState::Cancelled, |replay| replay.state)
     }
 
-    /// Returns whether every event up to the end is delivered, not wanted, or dead. Always false for a handler's own
-    /// lane.
+    /// Returns whether the replay's lane is done with every event up to the end: none is left to be claimed, delivered,
+    /// or tried again. Always false for a handler's own lane.
     pub(super) fn is_finished(&self) -> bool {
         self.replay.is_some()
             && self.window.read_to() >= self.end()

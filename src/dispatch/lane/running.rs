@@ -1,4 +1,4 @@
-//! A lane's loop: runs a turn, waits for a reason to run the next one, and shuts down at the end.
+//! The loop of a lane: runs [`Lane::turn`], waits for a reason to run it again, and shuts down at the end.
 
 use std::time::Duration;
 
@@ -10,9 +10,9 @@ use crate::{
     journal,
 };
 
-/// How long a lane waits after the journal failed a turn.
+/// How long a lane waits before it tries again after it could not read the journal or write to it.
 const STUCK_MS: i64 = 30_000;
-/// The longest wait between two turns.
+/// The longest wait between two calls of [`Lane::turn`].
 const LONGEST_REST: Duration = Duration::from_secs(60);
 
 /// Why the loop of a lane ended.
@@ -64,7 +64,8 @@ impl Lane {
         Ended::Stopped
     }
 
-    /// The journal failed to claim, settle or pause. Intake continues, and this lane tries again later.
+    /// Handles an error of the journal in a turn: publishes the state `Stuck`, and returns when the lane tries again.
+    /// Intake continues.
     fn stuck(&mut self, error: &journal::Error, now: Timestamp) -> Timestamp {
         tracing::error!(
             lane = %self.name(),
@@ -75,7 +76,7 @@ impl Lane {
         now.plus_ms(STUCK_MS)
     }
 
-    /// After a resume the handler is probed at once. Other handlers are not affected.
+    /// After a resume, an unwell destination is probed at once. Other handlers are not affected.
     fn pause_changed(&mut self) {
         let is_paused = self.is_paused();
         let was_paused = std::mem::replace(&mut self.was_paused, is_paused);
@@ -99,7 +100,7 @@ impl Lane {
         }
     }
 
-    /// Makes everything due now that waits for a retry.
+    /// Makes all events and dead letters that wait for a retry due now.
     pub(super) fn retry_now(&mut self, now: Timestamp) {
         self.condition.wait_until = now;
         self.condition.retry_requested = true;
@@ -131,7 +132,7 @@ impl Lane {
 }
 
 /// A clock that never goes back: the trusted time when it was created, plus the time since. It orders the actions of
-/// one run of a lane; the journal stamps stored data.
+/// one run of a lane.
 struct LaneClock {
     began: Timestamp,
     since: tokio::time::Instant,

@@ -1,4 +1,4 @@
-//! Starts batches, probes, searches of the backlog, and exceptions.
+//! Starts batches, probes, searches of the backlog, and exceptions: set-aside events and retried dead letters.
 
 use std::sync::Arc;
 

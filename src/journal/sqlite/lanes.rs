@@ -114,8 +114,8 @@ impl Lanes {
         }
     }
 
-    /// Replaces the lanes of replays by these rows, after replays started or ended. Like the own lanes of their
-    /// handler, they protect events from retention only if the handler is configured.
+    /// Replaces the lanes of replays by these rows, after replays started or ended. Such a lane protects events from
+    /// retention only if its handler is configured.
     pub(super) fn apply_replay_lanes(&mut self, rows: Vec<StoredLane>) {
         self.known.retain(|lane, _| lane.replay.is_none());
         for StoredLane { lane, id, cursor } in rows.into_iter().filter(|row| row.lane.replay.is_some()) {
@@ -367,8 +367,8 @@ fn store_dead(
     now: Moment,
 ) -> rusqlite::Result<Option<i64>> {
     let event = &dead.event;
-    // The lane reads a clock of its own, which a correction of the trusted clock does not change. If the two differ
-    // too much, the time of the settle counts.
+    // The time of the dead letter is from a separate clock of the lane, which a correction of the trusted clock does
+    // not change. If the two differ too much, the time of the settle counts.
     let is_plausible = (0..=SETTLED_WITHIN_MS).contains(&now.at.ms_since(dead.at));
     let died_at = if is_plausible { dead.at } else { now.at };
     let values = params![

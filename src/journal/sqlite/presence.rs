@@ -75,7 +75,7 @@ pub(super) enum Tampering {
     IndexGone(PathBuf),
     /// The lock file was deleted, moved or replaced.
     #[error(
-        "its lock file was deleted, moved or replaced, so another process may have opened the journal too; {}",
+        "the journal's lock file was deleted, moved or replaced, so another process may have opened the journal too; {}",
         NOTHING_LOST
     )]
     LockGone,
@@ -167,7 +167,7 @@ impl Presence {
         known.is_some_and(|known| (0..i64::from(frames)).contains(&known))
     }
 
-    /// The size in bytes of a log with this many frames: its header, and each frame with a header of its own.
+    /// The size in bytes of a log with this many frames: the log's header, and each frame with its header.
     pub(super) const fn end_of(&self, frames: u32) -> u64 {
         HEADER_BYTES as u64 + frames as u64 * (FRAME_HEADER_BYTES as u64 + self.page_bytes)
     }

@@ -82,7 +82,7 @@ impl JournalWriter {
         }
     }
 
-    /// Deletes one slice in a transaction of its own. Does nothing before the next check is due.
+    /// Deletes one slice in a separate transaction. Does nothing before the next check is due.
     pub(super) fn delete_slice(&mut self) -> rusqlite::Result<EvictedKeys> {
         if self.retention.idle_since.is_some_and(|since| since.elapsed() < CHECK_INTERVAL) {
             return Ok(EvictedKeys::default());

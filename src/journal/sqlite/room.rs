@@ -94,7 +94,7 @@ impl DiskRoom {
         Self { file: file.to_owned(), reserve, short: None, refused: None, unmeasured: false }
     }
 
-    /// Measures the space. Returns also why intake must stop, if it must. A failed measurement alone stops nothing,
+    /// Measures the space. Also returns why intake must stop, if it must. A failed measurement alone stops nothing,
     /// because a full disk would also fail the write.
     pub(super) fn check(&mut self, connection: &Connection) -> (Option<SpaceMeasurement>, Option<Shortage>) {
         let measured = self.measure(connection);

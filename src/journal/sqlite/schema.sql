@@ -36,7 +36,7 @@ CREATE TABLE era (
   began_at    INTEGER NOT NULL,           -- the corrected time
   by_ms       INTEGER NOT NULL,           -- the size of the correction; negative: the time goes back
   shift_ms    INTEGER NOT NULL,           -- added to the times of older rows when their age is computed
-  reason      TEXT    NOT NULL            -- 'accepted': by an operator; 'agreed': the wall clock had not jumped for an hour
+  reason      TEXT    NOT NULL            -- 'accepted': by an operator; 'agreed': an hour had passed without a jump
 );
 
 -- A handler's two lanes, and two more for each of its replays. The lane is done with every event up to `cursor`: it was

@@ -25,8 +25,8 @@ pub struct Settings {
     /// Free space at which intake stops, including the free pages of the database file: see the module `room`. Default:
     /// 1 GiB or 5 % of the file system, whichever is smaller.
     pub disk_reserve: Option<Size>,
-    /// How long an append may wait before the disk counts as stalled. This is the deadline of a request, not a key of
-    /// its own.
+    /// How long an append may wait before the disk counts as stalled: the deadline of a request. Not a key of
+    /// `[journal]`.
     #[serde(skip)]
     pub deadline: Period,
 }

@@ -176,7 +176,7 @@ impl SharedState {
     }
 
     /// Returns a guard that fails the journal if its thread panics. Otherwise the journal would appear to run but
-    /// answer nobody.
+    /// answer no request.
     pub(super) const fn watch(&self, thread: &'static str) -> PanicGuard<'_> {
         PanicGuard { shared: self, thread }
     }

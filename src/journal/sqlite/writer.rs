@@ -46,7 +46,7 @@ const GROUP_OPS: usize = 4_096;
 const SETTLE_RIDES: Duration = Duration::from_millis(100);
 /// Pending settles get a commit of their own once they have waited this long.
 const SETTLE_LATEST: Duration = Duration::from_millis(900);
-/// Pending settles whose commit failed get a commit of their own again after this delay.
+/// Delay after a failed commit of pending settles, before they get a commit of their own again.
 const SETTLE_AGAIN: Duration = Duration::from_secs(1);
 
 /// The state of the writer thread.
