@@ -14,7 +14,7 @@ pub struct ClockReading {
 }
 
 impl ClockReading {
-    /// The wall clock minus the time since boot: constant unless the wall clock is set.
+    /// The wall clock minus the time since boot: nearly constant unless the wall clock is set.
     pub(super) const fn offset_ms(self) -> i64 {
         self.wall.as_ms().saturating_sub(self.boot_ms)
     }

@@ -21,8 +21,9 @@ const SEARCH_FAILED: usize = 100;
 /// A lane with this many events in its window, most of them in doubt, claims no more for a search or a probe. It claims
 /// nothing at all once it also has enough events to deliver: see [`window`].
 pub(super) const DOUBTED_MAX: usize = 10_000;
-/// If there is no room to set an event aside, the lane claims at most this many events, counted from that one, and then
-/// only single events to probe with. The cursor stays before that event, so a restart delivers the later ones again.
+/// If there is no room to set an event aside, the lane adds at most this many events to its window, counted from that
+/// one, and then only single events to probe with. The cursor stays before that event, so a restart delivers the later
+/// ones again.
 pub(super) const AHEAD_MAX: usize = 10_000;
 /// Number of events in doubt whose errors stay in memory whole; of further errors only the beginning is kept.
 pub(super) const WHOLE_ERRORS: usize = 100;

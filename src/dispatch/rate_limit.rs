@@ -1,4 +1,4 @@
-//! The rate limit of a handler: `rate`.
+//! The rate limit of a handler or of a replay: `rate`.
 
 use std::{
     num::NonZeroU32,
@@ -10,11 +10,11 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::event::Class;
 
-/// Limits deliveries to a number of events per second, evenly spaced, over both lanes of a handler.
+/// Limits deliveries to a number of events per second, evenly spaced, over all lanes that share the limit.
 ///
 /// A delivery of n events reserves the next n intervals of `1/rate`; the delivery after it waits until they have
-/// passed. At most one delivery of other events than incoming messages reserves intervals ahead, so a customer's
-/// message waits for at most that one.
+/// passed. At most one delivery of the class `Other` reserves intervals ahead, so a customer's message waits for at
+/// most that one.
 pub(super) struct RateLimit {
     per_second: NonZeroU32,
     interval: Duration,

@@ -162,7 +162,7 @@ impl Window {
         self.pinned = is_pinned.then_some(*seq);
     }
 
-    /// Number of events claimed from the pinned event on, itself included; `None` if the first event is not pinned.
+    /// Number of events added from the pinned event on, itself included; `None` if the first event is not pinned.
     pub(super) fn claimed_past_pinned(&self) -> Option<usize> {
         let (seq, entry) = self.entries.first_key_value()?;
         (self.pinned == Some(*seq)).then(|| self.pushed - entry.number)

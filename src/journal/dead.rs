@@ -34,8 +34,8 @@ pub struct DeadAgain {
     pub error: String,
     /// The tries that failed, including this one.
     pub history: History,
-    /// True if it stays marked for retry. False after a refusal, or after the last try of this retry: then it waits for
-    /// the next retry request.
+    /// True if the dead letter stays marked for retry. False after a refusal, or after the last try of this retry: then
+    /// the dead letter waits for the next retry request.
     pub still_retrying: bool,
 }
 
@@ -46,7 +46,7 @@ names! {
     pub enum Cause {
         /// The destination refuses the event, or the event cannot be sent to it.
         Refused = "refused",
-        /// It was set aside and not delivered within `aside_for`.
+        /// The event was set aside and not delivered within `aside_for`.
         Expired = "expired",
     }
 }

@@ -2,8 +2,8 @@
 //! engine against them.
 //!
 //! An append is answered only after its events are on disk. Within the deduplication window an event is stored once.
-//! `seq` never repeats and never falls. The delivery state of a lane is its cursor, plus rows for the exceptions:
-//! events that were set aside, and dead letters.
+//! `seq` never repeats and never falls, unless a backup is restored. The delivery state of a lane is its cursor, plus
+//! rows for the exceptions: events that were set aside, and dead letters.
 
 mod append;
 mod dead;

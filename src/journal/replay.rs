@@ -40,14 +40,14 @@ names! {
     #[derive(Serialize, JsonSchema)]
     #[serde(rename_all = "lowercase")]
     pub enum ReplayState {
-        /// It delivers, or waits until it can: for example until an earlier replay of the handler has ended.
+        /// The replay delivers, or waits until it can: for example until an earlier replay of the handler has ended.
         Running = "running",
-        /// It starts no delivery until it is resumed.
+        /// The replay starts no delivery until it is resumed.
         Paused = "paused",
-        /// It has ended: every selected event was delivered or is a dead letter, except those that the handler's own
-        /// lane had set aside and delivers itself.
+        /// The replay has ended: every selected event was delivered or is a dead letter, except those that the
+        /// handler's own lane had set aside and delivers itself.
         Done = "done",
-        /// An operator ended it early.
+        /// An operator ended the replay early.
         Cancelled = "cancelled",
     }
 }

@@ -72,13 +72,13 @@ impl Lane {
         Ok(self.window.read_to() > read_to)
     }
 
-    /// How many more events the lane may claim: see [`policy::AHEAD_MAX`].
+    /// How many more events the lane may add to its window: see [`policy::AHEAD_MAX`].
     fn room_ahead(&self) -> usize {
         let claimed = self.window.claimed_past_pinned();
         claimed.map_or(usize::MAX, |claimed| policy::AHEAD_MAX.saturating_sub(claimed))
     }
 
-    /// Returns whether the lane has claimed the maximum number of events after a pinned event.
+    /// Returns whether no more events may follow a pinned event: see [`policy::AHEAD_MAX`].
     pub(super) fn is_far_ahead(&self) -> bool {
         self.room_ahead() == 0
     }

@@ -21,7 +21,7 @@ use crate::{
 };
 
 impl Lane {
-    /// Takes over all deliveries that have ended. Returns whether there were any.
+    /// Takes over the results of all deliveries that have ended. Returns whether there were any.
     pub(super) fn handle_ended(&mut self, now: Timestamp) -> bool {
         while let Some(joined) = self.deliveries.try_join_next_with_id() {
             self.joined.push(joined);
@@ -61,8 +61,8 @@ impl Lane {
 
     /// Handles the outcomes of a batch or a probe.
     fn events_ended(&mut self, seqs: &[u64], outcomes: Vec<Outcome>, mode: Mode, now: Timestamp) {
-        // An event is the cause of its failure only if a later event of the batch was accepted. Events before it may
-        // have been accepted before the destination became unwell.
+        // An event is the cause of its failure only if a later event of the batch was accepted. If only earlier ones
+        // were accepted, the destination may have become unwell in between.
         let last_accepted = outcomes.iter().rposition(|outcome| *outcome == Outcome::Delivered);
         let mut of_events: Vec<(u64, Trouble, bool)> = Vec::new();
         let mut of_destination: Vec<(u64, Trouble)> = Vec::new();

@@ -128,7 +128,7 @@ impl Lane {
 
     /// Starts a search: one message per delivery, as many in flight as allowed.
     async fn search(&mut self, now: Timestamp) -> bool {
-        // A search without a wait before it tries new messages only: the others have just failed.
+        // A search that starts without a wait tries only new messages: the others have just failed.
         let again = if self.condition.searches == 0 { 0 } else { policy::DOUBTS };
         let heads = self.window.least_tried(self.choice(), again);
         if heads.is_empty() {

@@ -86,7 +86,7 @@ pub(super) fn spawn(
 
 /// The result of a copy.
 pub(super) enum CopyOutcome {
-    /// The copy ended for any other reason. Nearly always only a few frames are left.
+    /// The copy ended, but not for lack of space. Nearly always only a few frames are left.
     Nearly,
     /// The database file cannot grow for lack of space.
     NoRoom,
@@ -138,7 +138,7 @@ impl Copier {
 /// `false` if another connection is in the way: a reader outside this process, or a running copy.
 ///
 /// # Errors
-/// Returns SQLite errors, except that the database is busy. Each of them but a full disk fails the journal.
+/// Returns SQLite errors, except that the database is busy. All of them but a full disk fail the journal.
 pub(super) fn finish(connection: &Connection, shared: &SharedState) -> rusqlite::Result<bool> {
     let _alone = shared.pages.write().unwrap_or_else(std::sync::PoisonError::into_inner);
     match connection.wal_checkpoint_v2(DEFAULT_NAME, CheckpointMode::PASSIVE) {

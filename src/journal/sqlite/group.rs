@@ -70,9 +70,8 @@ impl<'a> CommitGroup<'a> {
         })
     }
 
-    /// Stores a batch: new events, conflicts, and undecodable input. A retry deletes the quarantine entry that it was
-    /// decoded from, if that is all of its bytes. If no draft of a retry is stored or is a duplicate, the entry stays,
-    /// and nothing else is quarantined.
+    /// Stores a batch: new events, conflicts, and undecodable input. A retry of a whole quarantine entry deletes that
+    /// entry. If no draft of a retry is stored or is a duplicate, the entry stays, and the retry quarantines nothing.
     pub(super) fn append(&mut self, batch: &AppendBatch) -> rusqlite::Result<AppendReceipt> {
         let mut receipt = AppendReceipt::default();
         let mut conflicts = Vec::new();

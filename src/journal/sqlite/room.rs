@@ -20,7 +20,7 @@ use crate::{disk, folder, settings::Size};
 
 /// The default reserve is this, or 5 % of the file system if that is less.
 const RESERVE_BYTES: u64 = 1 << 30;
-/// Intake resumes above the limit plus 1/8 of the reserve, or plus this many bytes if that is more.
+/// Intake resumes above the limit plus a margin: 1/8 of the reserve, or 1 MiB if that is more.
 const MARGIN_PART: u64 = 8;
 const MARGIN_LEAST_BYTES: u64 = 1 << 20;
 /// Interval between probes of a disk that refused a write. Within it, a further write error that lack of space can
