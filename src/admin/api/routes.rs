@@ -142,7 +142,8 @@ fn insight_routes() -> Vec<Operation> {
         get("/insight", "getInsight", insight::progress)
             .summary("Get the progress of insight through the journal"),
         post("/insight/rebuild", "rebuildInsight", insight::rebuild).summary(
-            "Rebuild insight: delete the data that the journal can restore, and process the journal again",
+            "Rebuild insight: delete all messages and customers, and the figures that the journal can restore, and \
+             process the journal again",
         ),
     ]
 }
