@@ -26,7 +26,7 @@ pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 /// Creates a folder and its missing parents, all with this mode. The folders are on disk when this returns.
 ///
 /// # Errors
-/// Returns an error if a folder cannot be created or synced.
+/// Returns an error if a folder cannot be created or synced, or if a file has its name.
 pub fn make(folder: &Path, mode: u32) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
@@ -34,7 +34,8 @@ pub fn make(folder: &Path, mode: u32) -> io::Result<()> {
     let above = of(folder);
     make(above, mode)?;
     match DirBuilder::new().mode(mode).create(folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        // Another process may have created it meanwhile.
+        Err(error) if !folder.is_dir() => Err(error),
         _ => sync(above),
     }
 }
@@ -100,6 +101,8 @@ mod tests {
             assert_eq!(made.metadata().unwrap().permissions().mode() & 0o777, 0o700, "{}", made.display());
         }
         std::fs::write(home.path().join("file"), "").unwrap();
-        assert!(make(&home.path().join("file/below"), 0o700).is_err());
+        for path in ["file", "file/below"] {
+            assert!(make(&home.path().join(path), 0o700).is_err(), "{path}");
+        }
     }
 }

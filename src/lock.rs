@@ -1,4 +1,4 @@
-//! A file lock that only one [`Lock`] of one process can hold. The lock is a separate file beside the guarded file,
+//! A file lock that at most one [`Lock`] can hold at a time, over all processes. The lock is a separate file beside the guarded file,
 //! because the guarded file may change its name and inode, and because SQLite has locks of its own on its files.
 
 use std::{

@@ -67,7 +67,8 @@ impl<'a> Decoder<'a> {
     /// Reads the next elements, at most `most`. `None` at the end of the body.
     ///
     /// # Errors
-    /// Returns [`NotJson`] if the body cannot be split any further.
+    /// Returns [`NotJson`] if the rest of the body cannot be split into elements. The elements of this part that were
+    /// already read are dropped.
     pub fn part(&mut self, most: usize) -> Result<Option<Decoded>, NotJson> {
         self.left = most;
         let decoded = self.read(&mut None)?;

@@ -19,7 +19,8 @@ pub(super) struct Piece<'a> {
     pub bytes: &'a [u8],
     /// The properties that splitting has found.
     pub shape: PieceShape,
-    /// The parsed fields. `None` if the element is not an object of strict JSON, or is nested too deeply.
+    /// The parsed fields. `None` if the body is not UTF-8, or if the element is not an object of strict JSON or is nested
+    /// too deeply.
     pub envelope: Option<Box<Envelope<'a>>>,
 }
 
@@ -174,7 +175,8 @@ impl<'a> BodyScanner<'a> {
         }
     }
 
-    /// Reads an object of strict JSON. `None` if there is none; then the position has not changed.
+    /// Reads an object of strict JSON. `None` if there is none, or if the body is not UTF-8; then the position has not
+    /// changed.
     fn object(&mut self) -> Option<Piece<'a>> {
         let start = self.at;
         let scan::ScannedObject { slots, end, depth, compact } = scan::object(self.text?, start)?;

@@ -1,6 +1,6 @@
 //! Records for each event of a delivery whether it was sent and accepted. A kind that sends its events one by one, or
-//! gets an acknowledgement for each event, marks its events. If the delivery then fails or is cancelled, dispatch
-//! counts the accepted events as delivered.
+//! gets an acknowledgement for each event, marks its events. If the delivery then fails or times out, dispatch counts
+//! the accepted events as delivered. A delivery that the shutdown cuts off is repeated as a whole.
 
 use std::sync::{
     Arc,

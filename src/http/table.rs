@@ -1,8 +1,8 @@
 //! The open connections of a listener, and the choice of the one to close when a limit is reached.
 //!
 //! A new connection is never refused: at a limit, an open connection is closed for it. At the limit on connections,
-//! that is the connection that has been idle longest, or else one with an unfinished head; if all are busy, the new
-//! connection waits. Above the limit on the bytes of unfinished heads over all connections, the address with the most
+//! that is one that is already closing, else the one that has been idle longest, else one with an unfinished head; if
+//! all are busy, the new connection waits. Above the limit on the bytes of unfinished heads over all connections, the address with the most
 //! bytes loses its oldest unfinished head.
 //!
 //! A *stranger* is a connection that has not sent an accepted credential and does not come from a trusted proxy.
@@ -104,8 +104,8 @@ impl ConnectionTable {
         }))
     }
 
-    /// Closes the connection that has been idle longest. If none is idle, drops an unfinished head; if all are busy,
-    /// does nothing. Requests in flight are never cut.
+    /// Frees a slot: a connection that is closing no longer waits for its peer, else the one that has been idle longest
+    /// is closed, else an unfinished head is dropped. If all are busy, does nothing. Requests in flight are never cut.
     pub(super) fn make_room(&self) {
         let mut open = self.open();
         let ordered = open.close_longest_idle() || open.close_oldest_head();
@@ -217,9 +217,8 @@ impl OpenConnections {
         }
     }
 
-    /// Drops an unfinished head: the oldest one of a stranger, at the address with the most bytes that has one; else
-    /// the oldest one of any connection, in the same way. Returns false if no head is unfinished. The dropped
-    /// connection does not wait until the peer has read the answer, because a peer that does not read would delay the
+    /// Drops an unfinished head. Heads of strangers go before others, then those of the address with the most bytes,
+    /// then the oldest. Returns false if every unfinished head is already being dropped. The dropped connection does not wait until the peer has read the answer, because a peer that does not read would delay the
     /// new connection.
     fn close_oldest_head(&mut self) -> bool {
         let stranger = self.oldest_head(|pulse| !pulse.is_known());

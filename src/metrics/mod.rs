@@ -1,5 +1,5 @@
-//! All metrics, under stable names. Labels have a limited number of values: sources, credentials and handlers of the
-//! configuration, and enums of the code.
+//! All metrics, under stable names. Labels have a limited number of values: sources, credentials, handlers and failure
+//! classes of the configuration, and names from the code.
 
 mod process;
 mod silence;
@@ -27,8 +27,9 @@ type Floats = Family<Labels, Gauge<f64, AtomicU64>>;
 /// A family of histograms, by labels.
 type Histograms = Family<Labels, Histogram, fn() -> Histogram>;
 
-/// Declares [`Metrics`] and registers its metrics, in this order, from one table: the field, its type, the name and the
-/// help, and a constructor if the type's default does not fit. The help also documents the field.
+/// Declares [`Metrics`] and registers its metrics in the order of one table. A row has the field, its type, the name,
+/// the help, and a constructor if the type's default does not fit. The help, and a doc comment if there is one, document
+/// the field.
 macro_rules! metrics {
     (@new $type:ty) => { <$type>::default() };
     (@new $type:ty, $new:expr) => { $new };
@@ -99,7 +100,8 @@ metrics! {
 
     // Delivery.
     delivered: Counters = "delivered_events", "Events delivered, by handler and lane";
-    /// The outcomes: `retry`, a delivery that is tried again; `refuse`, an event that became a dead letter.
+    /// The outcomes: `retry`, a failed delivery, even if it is the last one of its event; `refuse`, an event that became
+    /// a dead letter.
     failures: Counters = "delivery_failures", "Failed deliveries, by handler, lane and outcome";
     delivery_seconds: Histograms = "delivery_seconds",
         "Seconds per delivery of a batch or a single event, by handler",
@@ -125,8 +127,8 @@ metrics! {
         "Customers who wrote in the last 24 hours and got no answer; a broadcast is not an answer";
     customer_waiting_seconds: Gauge = "customer_waiting_seconds",
         "How long the longest-waiting customer has waited, in seconds";
-    /// The step `all` counts every outgoing message, even if no channel has accepted it yet; the other steps count how
-    /// many got that far.
+    /// The step `incoming` counts messages from customers. `all` counts every outgoing message, even if no channel has
+    /// accepted it yet; the other steps count how many of these were sent, delivered, read, failed or deleted.
     recent_messages: Gauges = "recent_messages",
         "Messages first seen in this clock hour or the previous one, by category and step";
     recent_failures: Gauges = "recent_message_failures",

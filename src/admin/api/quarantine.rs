@@ -57,7 +57,8 @@ pub(super) async fn drop(
 }
 
 /// `POST quarantine/retry`: elements that can be read now become events. If any element of an entry is stored, or is a
-/// duplicate of a stored event, the entry leaves the quarantine. Each element that is not stored becomes a new entry.
+/// duplicate of a stored event, the entry leaves the quarantine, and each of its other elements becomes a new entry.
+/// Otherwise the entry stays.
 pub(super) async fn retry(
     State(shared): State<Arc<AdminState>>,
     JsonBody(IdList { ids }): JsonBody<IdList>,

@@ -12,7 +12,7 @@ use crate::{
 
 /// How much of the response body is read, in bytes. Longer error texts are of no use.
 const ANSWER_BYTES: usize = 16 * 1024;
-/// How long to wait for the response body. The outcome depends on the status alone, not on the body.
+/// How long to wait for the response body. The outcome does not depend on the body.
 const BODY_WAIT: Duration = Duration::from_secs(2);
 
 /// Returns the outcome of the delivery. `conflict` is the [`About`] of status 409.
@@ -31,8 +31,9 @@ pub(super) async fn outcome(answer: Response, conflict: About) -> Result<(), Fai
 }
 
 /// Maps a status to an outcome. 500 and most 4xx are about the event: the destination answered, and may accept another
-/// event. All others are about the destination: a redirect, a response that requests a pause (`Retry-After`) or rejects
-/// this client (401, 403, 407), and a server that is overloaded or down.
+/// event. 409 is about `conflict`. A 4xx or 5xx with `Retry-After` is about the destination, whatever its status.
+/// Without it, 502 and 504 are [`About::Unanswered`]; 401, 403, 407, 408, 425, 429, redirects and all other statuses
+/// are about the destination.
 fn judge(
     status: u16,
     class: String,
@@ -49,7 +50,7 @@ fn judge(
         409 => retry(conflict, class, error),
         410 => Err(Failure::Gone { class, error }),
         500 => retry(About::Event, class, error),
-        // A gateway timed out: the server behind it may have the event.
+        // The gateway got no valid answer in time; the server behind it may have the event.
         502 | 504 => retry(About::Unanswered, class, error),
         408 | 425 | 429 | 501..=599 => retry(About::Destination, class, error),
         300..=399 => {

@@ -83,7 +83,8 @@ fn last_known(connection: &Connection, received_at: i64) -> rusqlite::Result<Opt
     }))
 }
 
-/// Rebuilds the key directory, and returns when the oldest key was received.
+/// Rebuilds the key directory. Also returns when the oldest run of keys was stored, in the time of the current clock
+/// era; `None` without keys.
 fn read_keys(
     connection: &Connection,
     eras: &Eras,
