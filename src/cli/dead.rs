@@ -10,11 +10,7 @@ use super::{
     selection::Selection,
     store::{ListArgs, StoreArgs, newest},
 };
-use crate::{
-    admin::wire::{ChangedRows, DeadRow},
-    journal::DeadQuery,
-    settings::keys_of,
-};
+use crate::{admin::wire::DeadRow, journal::DeadQuery, settings::keys_of};
 
 #[derive(Subcommand)]
 pub(super) enum DeadCommand {
@@ -140,13 +136,13 @@ impl DeadChangeArgs {
             bodies.push(self.selection.dead_letters(handler.clone()));
         }
         bodies.iter_mut().for_each(|body| body.dry_run = self.dry_run.then_some(true));
-        let result = match (verb, self.dry_run) {
-            ("retry", true) => (ChangedRows::Matches(0), "would be retried"),
-            ("retry", false) => (ChangedRows::Retried(0), "will be retried"),
-            (_, true) => (ChangedRows::Matches(0), "would be deleted permanently"),
-            (_, false) => (ChangedRows::Dropped(0), "dropped"),
+        let done = match (verb, self.dry_run) {
+            ("retry", true) => "would be retried",
+            ("retry", false) => "will be retried",
+            (_, true) => "would be deleted permanently",
+            (_, false) => "dropped",
         };
-        DEAD.change(&client, verb, &bodies, result, self.request.json)
+        DEAD.change(&client, verb, &bodies, done, self.request.json)
     }
 
     /// Checks that the arguments select dead letters. To select all of a handler, `--all` is needed.

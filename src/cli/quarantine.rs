@@ -12,7 +12,7 @@ use super::{
     store::{ListArgs, StoreArgs, newest},
 };
 use crate::{
-    admin::wire::{ChangedRows, QuarantineRow, Retried, RetriedList},
+    admin::wire::{QuarantineRow, Retried, RetriedList},
     settings::keys_of,
 };
 
@@ -159,5 +159,5 @@ fn drop_entries(args: &QuarantineDropArgs, cli: &Cli) -> Result<(), Error> {
         format!("{} of the quarantine entries will be deleted permanently. Continue?", args.ids.len());
     confirm(&question, args.yes)?;
     let bodies = QUARANTINE.bodies(&args.ids);
-    QUARANTINE.change(&client, "drop", &bodies, (ChangedRows::Dropped(0), "dropped"), args.request.json)
+    QUARANTINE.change(&client, "drop", &bodies, "dropped", args.request.json)
 }

@@ -13,7 +13,7 @@ use super::{
     selection::Selection,
 };
 use crate::{
-    admin::wire::{Changed, DryRun, EmptyBody, ReplayList, ReplayRequest, ReplayRow},
+    admin::wire::{DryRun, EmptyBody, ReplayList, ReplayRequest, ReplayRow, RetriedRows},
     plural::counted,
     settings::keys_of,
 };
@@ -138,8 +138,8 @@ impl ReplayStartArgs {
 
     fn retry_dead(&self, cli: &Cli, handler: String) -> Result<(), Error> {
         let body = self.selection.dead_letters(handler);
-        self.request.post(cli, &["dead", "retry"], &body, |mut changed: Changed| {
-            let dead = counted(*changed.rows.count() as u64, "dead letter", "dead letters");
+        self.request.post(cli, &["dead", "retry"], &body, |RetriedRows { retried, .. }| {
+            let dead = counted(retried as u64, "dead letter", "dead letters");
             format!("{dead} will be retried: see `bikhook dead list`")
         })
     }

@@ -15,7 +15,7 @@ use crate::{
         error::RequestError,
         params::{JsonBody, Parameters, Segment, TakeParameters, UrlQuery},
         selection::EventSelection,
-        wire::{Changed, ChangedRows, DeadDetail, DeadList, DeadRow},
+        wire::{DeadDetail, DeadList, DeadRow, DroppedRows, MatchingRows, RetriedRows, RowsOrDryRun},
     },
     journal::{DeadLetter, DeadQuery},
 };
@@ -67,32 +67,34 @@ pub(super) async fn one(
 pub(super) async fn retry(
     State(shared): State<Arc<AdminState>>,
     JsonBody(request): JsonBody<DeadChangeRequest>,
-) -> ApiResult<Changed> {
+) -> ApiResult<RowsOrDryRun<RetriedRows>> {
     if let DeadSelection::Matching(filter) = &request.selection
         && let Some(handler) = &filter.handler
     {
         running_handler(&shared, handler)?;
     }
-    change(&shared, DeadAction::Retry, request).await
+    change(&shared, DeadAction::Retry, request, |retried, unknown| RetriedRows { retried, unknown }).await
 }
 
 /// `POST dead/drop`: deletes dead letters permanently.
 pub(super) async fn drop(
     State(shared): State<Arc<AdminState>>,
     JsonBody(request): JsonBody<DeadChangeRequest>,
-) -> ApiResult<Changed> {
-    change(&shared, DeadAction::Drop, request).await
+) -> ApiResult<RowsOrDryRun<DroppedRows>> {
+    change(&shared, DeadAction::Drop, request, |dropped, unknown| DroppedRows { dropped, unknown }).await
 }
 
 /// Retries or drops the selected dead letters, as `action` says. A dry run only counts them.
-async fn change(shared: &AdminState, action: DeadAction, request: DeadChangeRequest) -> ApiResult<Changed> {
-    let DeadChangeRequest { selection, dry_run } = request;
+async fn change<R>(
+    shared: &AdminState,
+    action: DeadAction,
+    DeadChangeRequest { selection, dry_run }: DeadChangeRequest,
+    answer: fn(usize, Vec<i64>) -> R,
+) -> ApiResult<RowsOrDryRun<R>> {
     let action = if dry_run { DeadAction::Count } else { action };
     let ChangeResult { changed, unknown, .. } = action.on(shared, selection).await?;
-    let rows = match action {
-        DeadAction::Retry => ChangedRows::Retried(changed),
-        DeadAction::Drop => ChangedRows::Dropped(changed),
-        DeadAction::Count => ChangedRows::Matches(changed),
-    };
-    Ok(Json(Changed::new(rows, unknown)))
+    Ok(Json(match action {
+        DeadAction::Count => RowsOrDryRun::DryRun(MatchingRows { dry_run, matches: changed, unknown }),
+        _ => RowsOrDryRun::Rows(answer(changed, unknown)),
+    }))
 }

@@ -11,7 +11,7 @@ use crate::{
         decision::quarantine::{self, entry},
         error::RequestError,
         params::{JsonBody, Parameters, Segment},
-        wire::{Changed, ChangedRows, QuarantineDetail, QuarantineList, QuarantineRow, Retried, RetriedList},
+        wire::{DroppedRows, QuarantineDetail, QuarantineList, QuarantineRow, Retried, RetriedList},
     },
     journal::{QuarantineEntry, QuarantineQuery},
 };
@@ -50,10 +50,10 @@ pub(super) async fn bytes(
 pub(super) async fn drop(
     State(shared): State<Arc<AdminState>>,
     JsonBody(IdList { ids }): JsonBody<IdList>,
-) -> ApiResult<Changed> {
+) -> ApiResult<DroppedRows> {
     let done = quarantine::drop(&shared, ids.clone()).await?;
     let unknown = ids.into_iter().filter(|id| !done.contains(id)).collect();
-    Ok(Json(Changed::new(ChangedRows::Dropped(done.len()), unknown)))
+    Ok(Json(DroppedRows { dropped: done.len(), unknown }))
 }
 
 /// `POST quarantine/retry`: elements that can be read now become events. If any element of an entry is stored, or is a

@@ -1,7 +1,5 @@
 //! A change of dead letters or of quarantine entries.
 
-use std::ops::Not;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -45,46 +43,38 @@ pub(crate) struct RowsRequest<F> {
     pub dry_run: Option<bool>,
 }
 
-/// How many rows are changed, and which ids do not exist: `{"dropped":2,"unknown":[7]}`; in a dry run, how many match.
+/// How many rows are marked for retry, and which ids do not exist.
 #[derive(Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Changed {
-    /// Only in the answer to a dry run.
-    #[serde(default, skip_serializing_if = "Not::not")]
-    dry_run: bool,
-    #[serde(flatten)]
-    pub rows: ChangedRows,
+pub(crate) struct RetriedRows {
+    pub retried: usize,
     /// The requested ids that no row has.
     pub unknown: Vec<i64>,
 }
 
-/// The number of changed rows, under the name of the change.
+/// How many rows were dropped, and which ids do not exist.
+#[derive(Serialize, Deserialize, JsonSchema)]
+pub(crate) struct DroppedRows {
+    pub dropped: usize,
+    /// The requested ids that no row has.
+    pub unknown: Vec<i64>,
+}
+
+/// A dry run: how many rows match, and which ids do not exist.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub(crate) enum ChangedRows {
-    /// The rows that are marked for retry.
-    Retried(usize),
-    /// The rows that were dropped.
-    Dropped(usize),
-    /// A dry run: the rows that would be changed.
-    Matches(usize),
+pub(crate) struct MatchingRows {
+    #[schemars(extend("const" = true))]
+    pub dry_run: bool,
+    pub matches: usize,
+    /// The requested ids that no row has.
+    pub unknown: Vec<i64>,
 }
 
-impl Changed {
-    pub(crate) fn new(rows: ChangedRows, unknown: Vec<i64>) -> Self {
-        Self { dry_run: matches!(rows, ChangedRows::Matches(_)), rows, unknown }
-    }
-
-    /// Adds the rows and the unknown ids of another answer.
-    pub(crate) fn add(&mut self, mut other: Self) {
-        *self.rows.count() += *other.rows.count();
-        self.unknown.append(&mut other.unknown);
-    }
-}
-
-impl ChangedRows {
-    pub(crate) fn count(&mut self) -> &mut usize {
-        let (Self::Retried(count) | Self::Dropped(count) | Self::Matches(count)) = self;
-        count
-    }
+/// How many dead letters are changed, and which ids do not exist; with `dryRun`, how many match.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(rename = "{R}OrDryRun")]
+pub(crate) enum RowsOrDryRun<R> {
+    Rows(R),
+    DryRun(MatchingRows),
 }

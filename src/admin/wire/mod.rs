@@ -19,7 +19,7 @@ mod replays;
 
 use std::borrow::Cow;
 
-pub(crate) use changes::{Changed, ChangedRows, LIMIT, RowsRequest};
+pub(crate) use changes::{DroppedRows, LIMIT, MatchingRows, RetriedRows, RowsOrDryRun, RowsRequest};
 pub(crate) use dead::{DeadDetail, DeadList, DeadRow};
 pub(crate) use events::{EventLine, EventList, EventWithLanes, StoredBytes, push_event};
 pub(crate) use handlers::{
@@ -42,20 +42,6 @@ type Word = Cow<'static, str>;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_change_has_the_name_and_the_number_of_its_rows() {
-        for (rows, text) in [
-            (ChangedRows::Retried(2), r#"{"retried":2,"unknown":[7]}"#),
-            (ChangedRows::Dropped(2), r#"{"dropped":2,"unknown":[7]}"#),
-            (ChangedRows::Matches(2), r#"{"dryRun":true,"matches":2,"unknown":[7]}"#),
-        ] {
-            let mut changed = Changed::new(rows, vec![7]);
-            assert_eq!(serde_json::to_string(&changed).unwrap(), text);
-            changed.add(serde_json::from_str(text).unwrap());
-            assert_eq!((*changed.rows.count(), changed.unknown), (4, vec![7, 7]));
-        }
-    }
 
     #[test]
     fn an_answer_may_have_members_and_states_of_a_newer_receiver() {
