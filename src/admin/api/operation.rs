@@ -10,7 +10,7 @@ use axum::{
     response::IntoResponse,
     routing::{self, MethodRouter},
 };
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
 
 use super::{document, schemas::Schemas};
@@ -83,6 +83,8 @@ impl Operation {
             schemas,
         };
         (self.types)(&mut types);
+        let parameters = types.parameters.iter_mut().map(|parameter| &mut parameter["schema"]);
+        parameters.filter_map(|schema| <&mut Schema>::try_from(schema).ok()).for_each(Schemas::tidy);
         types.statuses.extend(self.not_found.then_some(404));
         let statuses = document::PROBLEMS.iter().filter(|(status, ..)| types.statuses.contains(status));
         let mut responses: Map<String, Value> = statuses

@@ -17,7 +17,7 @@ impl Schemas {
     pub(super) fn new() -> Self {
         let settings = SchemaSettings::draft2020_12()
             .with(|settings| settings.definitions_path = "/components/schemas".into())
-            .with_transform(RecursiveTransform(join_lines));
+            .with_transform(RecursiveTransform(Self::tidy));
         let answers = settings.clone().for_serialize().with_transform(close);
         Self { bodies: settings.for_deserialize().into_generator(), answers: answers.into_generator() }
     }
@@ -27,11 +27,24 @@ impl Schemas {
         self.bodies.subschema_for::<T>()
     }
 
+    /// Makes a doc comment of several lines one paragraph, and adapts numbers: a `u64` is stored as an `i64`, and the
+    /// format of a `usize` is not a registered one.
+    pub(super) fn tidy(schema: &mut Schema) {
+        if let Some(Value::String(description)) = schema.get_mut("description") {
+            *description = description.replace('\n', " ");
+        }
+        match schema.get("format").and_then(Value::as_str) {
+            Some("uint64") => schema.insert("maximum".to_owned(), i64::MAX.into()),
+            Some("uint") => schema.remove("format"),
+            _ => None,
+        };
+    }
+
     /// The response object of OpenAPI for an answer of JSON. Its description is that of the type, and each member that
     /// is always written is required.
     pub(super) fn json_answer<T: JsonSchema>(&mut self) -> Value {
         let mut described = T::json_schema(&mut self.answers);
-        join_lines(&mut described);
+        Self::tidy(&mut described);
         let content = json!({"application/json": {"schema": self.answers.subschema_for::<T>()}});
         json!({"description": described.get("description"), "content": content})
     }
@@ -41,13 +54,6 @@ impl Schemas {
         let mut components = self.answers.take_definitions(true);
         components.extend(self.bodies.take_definitions(true));
         components
-    }
-}
-
-/// A doc comment of several lines is one paragraph.
-fn join_lines(schema: &mut Schema) {
-    if let Some(Value::String(description)) = schema.get_mut("description") {
-        *description = description.replace('\n', " ");
     }
 }
 
