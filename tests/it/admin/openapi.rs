@@ -1,7 +1,15 @@
 //! The OpenAPI document, and whether the real binary complies with it. schemathesis sends valid and invalid requests to
 //! every route, and checks each answer against the document.
+//!
+//! The document is made from the code, so a renamed field changes both. `openapi.snapshot` has the accepted routes,
+//! names and types, one per line.
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::PathBuf,
+    process::Command,
+};
 
 use tempfile::TempDir;
 
@@ -20,6 +28,63 @@ async fn the_document_is_served_as_json() {
     let document = get(&operator, "/api/v1/openapi.json").await.json();
     assert_eq!((&document["openapi"], &document["servers"][0]["url"]), (&json!("3.1.0"), &json!("/api/v1")));
     get(&operator, "/api/v1/openapi.json?x=1").await.is_problem(400, "x");
+}
+
+#[tokio::test]
+async fn the_api_matches_its_snapshot() {
+    let operator = Operator::new().await;
+    let facts = facts_of(&get(&operator, "/api/v1/openapi.json").await.json());
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/admin/openapi.snapshot");
+    if std::env::var_os("BIKHOOK_ACCEPT").is_some() {
+        fs::write(path, facts.iter().map(|fact| format!("{fact}\n")).collect::<String>()).unwrap();
+    }
+    let accepted = fs::read_to_string(path).unwrap();
+    let accepted: BTreeSet<String> = accepted.lines().map(str::to_owned).collect();
+    let gone = accepted.difference(&facts).map(|fact| format!("- {fact}\n"));
+    let changes: String = gone.chain(facts.difference(&accepted).map(|fact| format!("+ {fact}\n"))).collect();
+    assert!(
+        changes.is_empty(),
+        "the API has changed:\n{changes}If each change is wanted, write {path} again and commit it: BIKHOOK_ACCEPT=1 \
+         cargo test --locked --all-features --test it the_api_matches_its_snapshot"
+    );
+}
+
+#[test]
+fn every_fact_of_a_document_is_a_line() {
+    let page = json!({
+        "type": "object",
+        "description": "A page.",
+        "required": ["seq"],
+        "properties": {
+            "seq": {"type": ["integer", "null"], "minimum": 0},
+            "rows": {"type": "array", "items": {"oneOf": [
+                {"$ref": "#/components/schemas/Row"},
+                {"type": "object", "properties": {"kind": {"const": "a"}}},
+            ]}},
+        },
+        "unevaluatedProperties": false,
+    });
+    let answer = json!({"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Page"}}}});
+    let document = json!({
+        "paths": {"/rows/{id}": {"post": {
+            "operationId": "change",
+            "parameters": [{"name": "id", "in": "path", "required": true, "schema": {"type": "string"}}],
+            "requestBody": {"content": {"application/json": {"schema": {"enum": ["a", "b"]}}}},
+            "responses": {"200": answer, "404": {"$ref": "#/components/responses/NotFound"}},
+        }}},
+        "components": {"schemas": {"Page": page}},
+    });
+    let lines = [
+        "POST /rows/{id} change -> 200 404",
+        "Page.rows: array of (oneOf (Row | object))",
+        "Page.rows[](2).kind: const \"a\"",
+        "Page.seq: integer|null minimum 0, required",
+        "Page: object unevaluatedProperties false",
+        "answer: POST /rows/{id} 200 application/json: Page",
+        "body: POST /rows/{id} application/json: enum [\"a\",\"b\"]",
+        "parameter: POST /rows/{id} id in path string, required",
+    ];
+    assert_eq!(facts_of(&document).into_iter().collect::<Vec<_>>(), lines);
 }
 
 #[tokio::test]
@@ -93,4 +158,107 @@ fn fill(receiver: &Process) {
     eventually("insight does not catch up", || {
         receiver.operator().get("/api/v1/insight").unwrap().body.contains("\"lag\":0")
     });
+}
+
+/// The routes, names and types of a document, without its texts. A client depends on each.
+fn facts_of(document: &Value) -> BTreeSet<String> {
+    let mut facts = BTreeSet::new();
+    for (path, route) in members(&document["paths"]) {
+        for (method, operation) in members(route) {
+            add_operation(&mut facts, &format!("{} {path}", method.to_uppercase()), operation);
+        }
+    }
+    for (name, response) in members(&document["components"]["responses"]) {
+        add_content(&mut facts, &format!("answer: {name}"), response);
+    }
+    for (name, schema) in members(&document["components"]["schemas"]) {
+        add_schema(&mut facts, name, schema, "");
+    }
+    facts
+}
+
+fn add_operation(facts: &mut BTreeSet<String>, route: &str, operation: &Value) {
+    let statuses: Vec<_> = members(&operation["responses"]).map(|(status, _)| status.as_str()).collect();
+    facts.insert(format!("{route} {} -> {}", text(&operation["operationId"]), statuses.join(" ")));
+    for parameter in elements(&operation["parameters"]) {
+        let (name, place) = (text(&parameter["name"]), text(&parameter["in"]));
+        let required = required_if(parameter["required"] == true);
+        let schema = in_words(&parameter["schema"]);
+        facts.insert(format!("parameter: {route} {name} in {place} {schema}{required}"));
+    }
+    add_content(facts, &format!("body: {route}"), &operation["requestBody"]);
+    for (status, answer) in members(&operation["responses"]) {
+        add_content(facts, &format!("answer: {route} {status}"), answer);
+    }
+}
+
+/// Adds the media types of a body or of an answer, and the headers of an answer.
+fn add_content(facts: &mut BTreeSet<String>, name: &str, content: &Value) {
+    for part in ["content", "headers"] {
+        for (key, value) in members(&content[part]) {
+            let required = required_if(value["required"] == true);
+            add_schema(facts, &format!("{name} {key}"), &value["schema"], required);
+        }
+    }
+}
+
+/// Adds a schema, and the properties of it and of the schemas in it.
+fn add_schema(facts: &mut BTreeSet<String>, name: &str, schema: &Value, required: &str) {
+    facts.insert(format!("{name}: {}{required}", in_words(schema)));
+    add_properties(facts, name, schema);
+}
+
+fn add_properties(facts: &mut BTreeSet<String>, name: &str, schema: &Value) {
+    for (property, inner) in members(&schema["properties"]) {
+        let required = required_if(elements(&schema["required"]).any(|required| required == property));
+        add_schema(facts, &format!("{name}.{property}"), inner, required);
+    }
+    for inner in ["items", "additionalProperties"].map(|keyword| &schema[keyword]) {
+        if inner.is_object() {
+            add_properties(facts, &format!("{name}[]"), inner);
+        }
+    }
+    for forms in ["oneOf", "anyOf", "allOf"] {
+        for (at, form) in elements(&schema[forms]).enumerate() {
+            add_properties(facts, &format!("{name}({})", at + 1), form);
+        }
+    }
+}
+
+/// A schema in one line: its type and its other keywords, without its texts and its properties.
+fn in_words(schema: &Value) -> String {
+    let keywords: BTreeMap<_, _> =
+        members(schema).map(|(keyword, value)| ((keyword != "type", keyword.as_str()), value)).collect();
+    let words = keywords.into_iter().filter_map(|((_, keyword), value)| match keyword {
+        "description" | "example" | "properties" => None,
+        // The lines of the properties say which are required.
+        "required" if schema["properties"].is_object() => None,
+        "type" if value.is_array() => Some(elements(value).map(text).collect::<Vec<_>>().join("|")),
+        "type" => Some(text(value).to_owned()),
+        "$ref" => text(value).rsplit('/').next().map(str::to_owned),
+        "items" => Some(format!("of ({})", in_words(value))),
+        "oneOf" | "anyOf" | "allOf" => {
+            let forms: Vec<String> = elements(value).map(in_words).collect();
+            Some(format!("{keyword} ({})", forms.join(" | ")))
+        }
+        _ => Some(format!("{keyword} {value}")),
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+fn required_if(required: bool) -> &'static str {
+    if required { ", required" } else { "" }
+}
+
+fn members(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    value.as_object().into_iter().flatten()
+}
+
+fn elements(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+#[track_caller]
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap()
 }
