@@ -1,4 +1,5 @@
-//! Folders: the folder of a file, the names of files beside it, and folders whose creation survives a power cut.
+//! Paths and folders: the folder of a path, a file name with a suffix, the durable creation of folders, and classes of
+//! I/O errors.
 
 use std::{
     fs::{DirBuilder, File},
@@ -23,7 +24,8 @@ pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Creates a folder and its missing parents, all with this mode. The folders are on disk when this returns.
+/// Creates a folder and its missing parents with this mode, less the umask. The new folders are on disk when this returns.
+/// A folder that exists is neither changed nor synced, also if the sync of an earlier call failed.
 ///
 /// # Errors
 /// Returns an error if a folder cannot be created or synced, or if a file has its name.

@@ -1,5 +1,6 @@
-//! Checks that the journal, insight and the handlers share no file with another part of the configuration. A handler
-//! that writes into the file of another part would destroy that file.
+//! Checks that a file that the journal, insight or a handler writes is not also written by another part, is no file of a
+//! secret, and is not the configuration file: it would be destroyed. Files that are only read, such as `ca`, are not
+//! checked.
 
 use std::{
     collections::BTreeMap,
@@ -13,11 +14,11 @@ use super::{
 };
 use crate::{insight, journal, settings::Wrong};
 
-/// The key of a handler that names the file of a secret. Several handlers may share that file.
+/// The configuration key with the path of a handler's digest key. Several handlers may use the same file.
 pub(super) const DIGEST_KEY_FILE: &str = "digest_key_file";
 
-/// Reports files of the journal, of insight and of handlers that another part of the configuration uses: one file per
-/// part.
+/// Reports each part with a file that is the configuration file, the file of a secret, or a file of an earlier part. At
+/// most one error per part.
 pub(super) fn check(
     reading: &mut Reading,
     file: Option<&Path>,
@@ -53,7 +54,7 @@ pub(super) fn check(
     }
 }
 
-/// The parts of the configuration that use files, as texts for messages, by resolved path.
+/// Maps the resolved path of a file to the part that uses it, in the words of a message: `by the journal`.
 #[derive(Default)]
 struct Owners {
     of: BTreeMap<PathBuf, String>,
@@ -72,7 +73,8 @@ impl Owners {
     }
 }
 
-/// Resolves a path to one name per file, even if the file or its folders do not exist yet.
+/// Resolves a path, so that paths to one file compare equal, also if the file or its folders do not exist yet. Hard
+/// links, and links to files that do not exist yet, are not recognized.
 fn resolved(file: &Path) -> PathBuf {
     let absolute = std::path::absolute(file).unwrap_or_else(|_no_current_directory| file.to_owned());
     for there in absolute.ancestors() {
@@ -83,8 +85,8 @@ fn resolved(file: &Path) -> PathBuf {
     absolute
 }
 
-/// Appends a path that does not exist, and resolves each `..` by name. That is right because folders that do not exist
-/// cannot be links.
+/// Appends a path that cannot be resolved, and resolves each `..` by name. That is wrong only behind a link to something
+/// that does not exist yet.
 fn joined(mut path: PathBuf, rest: &Path) -> PathBuf {
     for part in rest.components() {
         match part {

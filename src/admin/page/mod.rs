@@ -1,9 +1,9 @@
 //! The page: the operator's view in a browser. It is HTML from the templates in `templates/` and is readable without
 //! JavaScript. The static files are in the binary; a browser requests nothing from other hosts.
 //!
-//! A route handler takes a `PageVisit` (the shared state, the browser, and the frame of the page with the fields of the
-//! URL), reads the data, and ends with `visit.show(|frame| EventListPage { frame, … })`. Its template extends
-//! `base.html`. Every value is escaped; the types in `format` that are HTML (`When`, `Tag`, `Percentage`) escape their
+//! A route handler takes a `PageVisit`: the shared state, the browser, and the `Frame`, which holds what `base.html`
+//! shows on every page and the fields of the URL. It reads the data and ends with
+//! `visit.show(|frame| EventListPage { frame, … })`. Its template extends `base.html`. Every value is escaped; the types in `format` that are HTML (`When`, `Tag`, `Percentage`) escape their
 //! content. Personal data is shown only through the `Redaction` of the visit. A form that changes something contains
 //! `{{ frame.token }}`, and its route handler takes a `Posted`. An error is an `ErrorPage`, which renders as a page
 //! too.
@@ -115,8 +115,8 @@ async fn guarded(request: Request, next: Next) -> Response {
 }
 
 /// The security headers. Script that is injected into a page does not run, injected markup loads nothing from other
-/// hosts, and no other site can frame the page. The referrer policy must allow the page's own origin: with
-/// `no-referrer`, browsers send `Origin: null` with its forms.
+/// hosts, and no other site can frame the page. The referrer policy is `same-origin`: with `no-referrer`, browsers send
+/// `Origin: null` with the page's forms, and the check of `Origin` in `admin::fences` rejects them.
 const SECURITY_HEADERS: [(&str, &str); 6] = [
     (
         "content-security-policy",

@@ -50,7 +50,7 @@ pub(super) struct SendArgs {
     batch: u64,
     #[command(flatten)]
     faults: FaultShares,
-    /// Seed of the generated events: the same seed gives the same bytes [default: random]
+    /// Seed of the generated events: the same seed and options give the same bytes [default: random]
     #[arg(long)]
     seed: Option<u64>,
     /// Number of concurrent connections

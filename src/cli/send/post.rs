@@ -22,7 +22,7 @@ use crate::cli::{Error, client::cause};
 /// The timeout of a request. It exceeds the defaults of the receiver's `body_timeout` and `deadline` together (17 s),
 /// so it normally expires only if something is broken.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
-/// The receiver counts as unreachable once this many bodies got no answer, and none got one.
+/// Posting stops with an error if the first bodies, this many, got no usable answer. A 200 without a receipt is not usable.
 const UNANSWERED_MAX: u64 = 10;
 
 /// The bodies to post.
@@ -68,7 +68,8 @@ pub(super) async fn post_all(
     let mut bodies = bodies.enumerate();
     let mut in_flight = JoinSet::new();
     loop {
-        // Reading a file delays the counting of answers, but not their latencies, which `PostTarget::post` measures.
+        // Reading a file delays the counting of answers, but not the latencies of the requests in flight:
+        // `PostTarget::post` measures those.
         while in_flight.len() < connections
             && let Some((number, body)) = bodies.next()
         {

@@ -12,7 +12,7 @@ use crate::{secret::Secret, settings::Size};
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
-    /// The address of the server, with user and password.
+    /// The address of the server, with user and password if it requires them.
     #[serde(deserialize_with = "address")]
     pub url: ConnectionInfo,
     /// The key of the stream.

@@ -55,12 +55,13 @@ impl HandlerWithLanes {
         matches!(self.row.condition, LaneCondition::Waiting | LaneCondition::Full) || self.row.set_aside > 0
     }
 
-    /// The class of refusals that wait for an operator's decision.
+    /// The class of the refusals that wait for an operator's decision, of the first lane that has some. The other lane
+    /// may have another class; `believe` believes both.
     fn refused(&self) -> Option<&str> {
         self.lanes.iter().find_map(|lane| lane.refused.as_deref())
     }
 
-    /// The number of dead letters in words.
+    /// The number of dead letters with its noun: `3 dead letters`.
     fn dead(&self) -> String {
         quantity(self.row.dead, "dead letter", "dead letters")
     }
@@ -129,7 +130,7 @@ struct HandlerPage {
     replays: Vec<replays::ReplayTableRow>,
 }
 
-/// `GET /handlers/{name}?event=&status=&phone=&message=&since=&until=&rate=`: the parameters fill in the form of a
+/// `GET /handlers/{name}?of=&event=&status=&phone=&message=&since=&until=&rate=`: the parameters fill in the form of a
 /// replay.
 pub(super) async fn one(Path(name): Path<String>, visit: PageVisit) -> PageResult {
     let name = running_handler(&visit.shared, &name)?;
@@ -146,7 +147,8 @@ pub(super) async fn one(Path(name): Path<String>, visit: PageVisit) -> PageResul
     visit.show(|frame| HandlerPage { frame, handler, wants, masks, replays })
 }
 
-/// `GET /handlers/{name}/replay`: redirects to the form when a browser reloads the answer to it.
+/// `GET /handlers/{name}/replay`: redirects to the form. The form is posted to this address, and a browser sends a GET
+/// when somebody opens the address again.
 pub(super) async fn replay_form(Path(name): Path<String>) -> Redirect {
     Redirect::to(&format!("{}#replay", links::handler(&name)))
 }

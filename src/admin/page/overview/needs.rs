@@ -18,7 +18,7 @@ pub(super) struct Need {
     pub(super) link: Option<String>,
 }
 
-/// Above this number, the text says only that more customers wait.
+/// Waiting customers are counted up to this number; above it, the text is `more than 100 customers wait`.
 pub(super) const WAITING_MAX: usize = 100;
 
 pub(super) fn all(
