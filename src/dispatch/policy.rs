@@ -213,7 +213,8 @@ mod tests {
         #[test]
         fn waits_never_shrink_with_more_failures(failures in 1_u32..200, jitter in 0.0_f64..=1.0) {
             let settings = Settings::default();
-            let waits: [(&str, fn(&Settings, u32, f64) -> i64); 4] = [
+            type WaitMs = fn(&Settings, u32, f64) -> i64;
+            let waits: [(&str, WaitMs); 4] = [
                 ("probe", probe_wait_ms),
                 ("aside", aside_wait_ms),
                 ("search", search_wait_ms),

@@ -131,7 +131,8 @@ mod tests {
 
     #[test]
     fn known_words_are_read_in_any_case_and_shown_in_canonical_form() {
-        let shown: [(&[&str], fn(&str) -> String); 3] = [
+        type Shown = fn(&str) -> String;
+        let shown: [(&[&str], Shown); 3] = [
             (Status::KNOWN, |text| Status::from(text).as_str().to_owned()),
             (Owner::KNOWN, |text| Owner::from(text).as_str().to_owned()),
             (Channel::KNOWN, |text| Channel::from(text).as_str().to_owned()),

@@ -40,8 +40,11 @@ pub(super) struct CommittedGroup {
     pub replays: Option<Replays>,
     pub appends: Vec<(Append, AppendReceipt)>,
     /// The other changes, each with its reply channel and the ids that it changed.
-    pub changes: Vec<((JournalChange, ReplySender<Vec<i64>>), Vec<i64>)>,
+    pub changes: Vec<(QueuedChange, Vec<i64>)>,
 }
+
+/// A change, with the channel for the ids that it changed.
+pub(super) type QueuedChange = (JournalChange, ReplySender<Vec<i64>>);
 
 /// Makes groups durable, in the order in which they are passed in.
 pub(super) struct Durable {

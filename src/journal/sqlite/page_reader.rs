@@ -107,8 +107,8 @@ mod tests {
         let settings = Settings { path: path.clone(), ..Settings::default() };
         let journal = SqliteJournal::open(settings, Metrics::new()).unwrap();
         let pages = journal.pages.clone();
-        let (begins, begun) = mpsc::channel();
-        let (ends, end) = mpsc::channel();
+        let (begins, begun) = mpsc::sync_channel(1);
+        let (ends, end) = mpsc::sync_channel(1);
         let reading = thread::spawn(move || {
             let read = pages.page(|connection| {
                 let count: i64 = connection.query_row("SELECT count(*) FROM event", [], |row| row.get(0))?;
@@ -119,11 +119,11 @@ mod tests {
             (read, pages.page(reader::span))
         });
         begun.recv().unwrap();
-        let mut closing = tokio::spawn(async move { journal.close().await });
+        let mut closing = journal.close();
         let early = tokio::time::timeout(Duration::from_millis(200), &mut closing).await;
         assert!(early.is_err(), "the close waits for the page");
         ends.send(()).unwrap();
-        closing.await.unwrap().unwrap();
+        closing.await.unwrap();
         assert!(matches!(reading.join().unwrap(), (Ok(()), Err(Error::Stopped))));
         let [_, log, index, _] = files(&path);
         assert!(path.exists() && !log.exists() && !index.exists());

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use super::{
     checkpoint,
     directory::Directory,
-    durable::{CommittedGroup, Durable, answer},
+    durable::{CommittedGroup, Durable, QueuedChange, answer},
     eras::{Era, Eras, Moment},
     file::DatabaseFile,
     group::CommitGroup,
@@ -89,7 +89,7 @@ pub(super) struct JournalWriter {
 #[derive(Default)]
 struct Work {
     appends: Vec<Append>,
-    changes: Vec<(JournalChange, ReplySender<Vec<i64>>)>,
+    changes: Vec<QueuedChange>,
     close: Option<ReplySender<()>>,
 }
 
