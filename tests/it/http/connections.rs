@@ -171,7 +171,7 @@ fn more_bytes_of_unfinished_heads_than_may_be_cost_the_oldest_its_head() {
         .collect();
     let answer = heads[0].answer();
     answer.assert_problem(408);
-    assert!(answer.json()["detail"].as_str().unwrap().contains("oldest"), "{answer:?}");
+    assert!(answer.json()["detail"].as_str().unwrap().contains("unfinished"), "{answer:?}");
     heads[0].assert_closed();
     assert!(heads[3].is_open(), "the newest stays");
     neighbour.send(&whole[20..]);
