@@ -6,8 +6,8 @@
 //! address cannot be rebound. The second is a cross-origin request. The `Origin` check rejects it, and a browser does
 //! not send JSON to another origin without a CORS preflight.
 //!
-//! The page's own forms are not JSON. A form is accepted if the browser says that it comes from the same origin; it
-//! also carries a CSRF token (`page::form`).
+//! The forms of the admin page are not JSON. A form is accepted if the browser says that it comes from the same origin;
+//! it also carries a CSRF token (`page::form`).
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -40,7 +40,7 @@ const FORM: &str = "application/x-www-form-urlencoded";
 pub(super) struct Fences {
     listen: IpAddr,
     hosts: Vec<String>,
-    /// SHA-256 of `user:password`: digests have a fixed length, so a comparison reveals nothing about the length.
+    /// SHA-256 of `user:password`. A digest has a fixed length, so a comparison does not reveal the password's length.
     credentials: Option<[u8; 32]>,
     failures: AuthFailures,
     log: LogLimiter,

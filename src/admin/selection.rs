@@ -1,4 +1,4 @@
-//! Selection of events by time and content, for lists and changes of stored events.
+//! Selection of events by time and content, for lists, replays and changes of dead letters.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -150,7 +150,7 @@ pub(super) mod tests {
     use super::*;
     use crate::event::Element;
 
-    /// An event received in the second of its seq.
+    /// An event that was received `seq` seconds after the Unix epoch.
     pub(in crate::admin) fn event(seq: u64, name: &str) -> Arc<Event> {
         let element = Element::read(format!("{{\"eventName\":\"{name}\"}}").as_bytes()).unwrap();
         let received_at = Timestamp::from_ms(i64::try_from(seq).unwrap() * 1_000);

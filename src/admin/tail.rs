@@ -1,8 +1,8 @@
 //! Tails: live streams of events for the API and for the page.
 //!
-//! A tail reads the journal by claim, after its cursor, which it sends with each message. A client that reconnects with
-//! the last cursor that it received gets no event twice and misses none, except those that [`EventTail::catch_up`]
-//! skipped. If the peer does not read, the tail waits and holds at most one batch.
+//! The cursor of a tail is a seq. The tail claims the events after its cursor, and sends the cursor with each message.
+//! A client that reconnects with the last cursor that it received gets no event twice and misses none, except those
+//! that [`EventTail::catch_up`] skipped. If the client does not read, the tail waits and holds at most one batch.
 
 use std::{sync::Arc, time::Duration};
 

@@ -27,8 +27,8 @@ impl Schemas {
         self.bodies.subschema_for::<T>()
     }
 
-    /// Makes a doc comment of several lines one paragraph, and adapts numbers: a `u64` is stored as an `i64`, and the
-    /// format of a `usize` is not a registered one.
+    /// Joins the lines of a description into one paragraph. Limits a `u64` to the maximum of `i64`, because the journal
+    /// stores it as an `i64`. Removes the format of a `usize`, because OpenAPI has no such format.
     pub(super) fn tidy(schema: &mut Schema) {
         if let Some(Value::String(description)) = schema.get_mut("description") {
             *description = description.replace('\n', " ");
@@ -40,8 +40,8 @@ impl Schemas {
         };
     }
 
-    /// The response object of OpenAPI for an answer of JSON. Its description is that of the type, and each member that
-    /// is always written is required.
+    /// The response object of OpenAPI for a JSON answer. The description of the type becomes the description of the
+    /// response. In the schema, each member that is always written is required.
     pub(super) fn json_answer<T: JsonSchema>(&mut self) -> Value {
         let mut described = T::json_schema(&mut self.answers);
         Self::tidy(&mut described);
@@ -49,7 +49,7 @@ impl Schemas {
         json!({"description": described.get("description"), "content": content})
     }
 
-    /// All schemas with a name. A type of both bodies and answers has its schema as a body.
+    /// All named schemas. If a type is used in bodies and in answers, its schema for bodies is taken.
     pub(super) fn components(mut self) -> Map<String, Value> {
         let mut components = self.answers.take_definitions(true);
         components.extend(self.bodies.take_definitions(true));
@@ -57,11 +57,11 @@ impl Schemas {
     }
 }
 
-/// Allows an object only the members that its type has, so that a test finds every other one.
+/// Forbids members that the type of an object does not have, so that a test finds such members.
 fn close(schema: &mut Schema) {
     transform_subschemas(&mut close, schema);
     if schema.get("properties").is_some() {
-        // The alternatives of an object with members of its own are parts of it.
+        // Each alternative in `oneOf` lists only a part of the members, so it must not forbid the others.
         for part in schema.get_mut("oneOf").and_then(Value::as_array_mut).into_iter().flatten() {
             part.as_object_mut().and_then(|part| part.remove("unevaluatedProperties"));
         }

@@ -2,8 +2,8 @@
 
 use crate::admin::{AdminState, error::RequestError};
 
-/// Accepts the wall clock: the clock is trusted again, and deletion by age catches up. Returns whether the clock was in
-/// doubt, or a gap that was found at the start was unconfirmed.
+/// Accepts the wall clock: the clock is trusted again, and deletion by age catches up. Returns `true` if the clock was
+/// in doubt, or if deletion by age waited for a confirmation after the start.
 pub(in crate::admin) async fn accept(shared: &AdminState) -> Result<bool, RequestError> {
     let accepted = shared.parts.journal.accept_clock().await?;
     if accepted {

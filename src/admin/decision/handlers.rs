@@ -90,8 +90,8 @@ pub(in crate::admin) async fn retry(shared: &AdminState, handler: &Arc<str>) {
     );
 }
 
-/// Believes the current refusals of a handler's destination: events up to the current tip that the destination refuses
-/// with the same class become dead letters, until the destination accepts one.
+/// Accepts the refusals of a handler's destination. Until its next success, each lane turns events up to the current
+/// tip into dead letters if they fail with the class of the lane's current refusals, such as `status 422`.
 pub(in crate::admin) async fn believe(shared: &AdminState, handler: &Arc<str>) -> Believed {
     let upto = *shared.parts.journal.tip().borrow();
     let classes = shared.parts.desk.believe(handler, upto).await;

@@ -10,8 +10,8 @@ pub(super) mod replays;
 use super::AdminState;
 
 impl AdminState {
-    /// The user for the log: that of the configured credentials, without which no decision is accepted; if none are
-    /// configured, `without credentials`.
+    /// The user for the log: the username of the configured credentials, or `without credentials` if none are
+    /// configured. If credentials are configured, every decision requires them.
     pub(super) fn user(&self) -> &str {
         self.known_user().unwrap_or("without credentials")
     }

@@ -14,7 +14,7 @@ use crate::{
     journal::{AppendBatch, AppendReceipt, Journal, QuarantineEntry, RetryOf},
 };
 
-/// The maximum number of elements in a part, which is decoded and stored as one.
+/// The maximum number of elements in a part of an entry. Each part is decoded and stored separately.
 const PART: usize = 10_000;
 
 /// The quarantine entry with this id.
@@ -41,8 +41,8 @@ pub(in crate::admin) async fn drop(shared: &AdminState, ids: Vec<i64>) -> Result
 /// entry therefore cannot store the stored elements a second time, even after the deduplication window.
 ///
 /// An entry with at most [`PART`] elements leaves the quarantine in the transaction that stores its elements. A larger
-/// one leaves it after its last part: if the process ends before that, the entry stays, and a retry finds the stored
-/// elements as duplicates within the deduplication window only.
+/// entry leaves the quarantine after its last part is stored. If the process ends earlier, the entry stays. A retry
+/// then recognizes the stored elements as duplicates, but only within the deduplication window.
 pub(in crate::admin) async fn retry(shared: &AdminState, id: i64) -> Result<Retried, RequestError> {
     let journal = &*shared.parts.journal;
     let retried = match journal.quarantined(id).await? {

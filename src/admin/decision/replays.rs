@@ -24,8 +24,9 @@ pub(in crate::admin) struct Plan {
 }
 
 impl Plan {
-    /// Resolves a request into a plan, which covers only events up to the seq `upto`: the tip when the events were
-    /// counted; `None` means the current tip. Returns `None` if no stored event was received in the requested time.
+    /// Resolves a request into a plan, which covers only events up to the seq `upto`; `None` means the current tip. To
+    /// start a replay that was counted, the page passes the last seq that the count covered. Returns `None` if no
+    /// stored event was received in the requested time.
     pub(in crate::admin) async fn of(
         shared: &AdminState,
         request: ReplayRequest<FilterSelection>,

@@ -72,7 +72,7 @@ struct ContactListPage {
     frame: Frame,
     /// Only customers who wrote in the last 24 hours and wait for an answer are shown.
     waiting: bool,
-    /// The number of waiting customers shown, if there are more; otherwise `None`.
+    /// If more customers wait than are shown, the number of those shown.
     longest: Option<usize>,
     rows: Vec<ContactTableRow>,
     next: Option<String>,

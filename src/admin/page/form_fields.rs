@@ -116,7 +116,7 @@ impl FormFields {
         self.with(path, "before", &before.to_string())
     }
 
-    /// A link to `path` with this field changed and `before` removed.
+    /// A link to `path` with this field set to `value`, and without the current `before`.
     pub(super) fn with(&self, path: &str, name: &str, value: &str) -> String {
         let kept = self.0.iter().filter(|(given, _)| given != name && given != "before");
         let fields: Vec<(String, String)> =

@@ -1,5 +1,5 @@
-//! Formatted values on a page: times, colored words, shares, durations. A value that is HTML escapes its content with
-//! its own template, so that a page's template can insert it unescaped.
+//! Formatted values on a page: times, colored words, shares, durations. An HTML value has its own template, which
+//! escapes the content. The template of a page can therefore insert the value unescaped.
 
 use askama::{Template, filters::HtmlSafe};
 

@@ -2,8 +2,8 @@
 //! later ones.
 //!
 //! The browser's client for server-sent events reconnects automatically, and sends the id of the last event that it
-//! received. It does not tell the script why a request was rejected. Therefore "too many tails" is sent as an event,
-//! and so is the end of a stream that shows personal data.
+//! received. The client does not tell the script why a request was rejected, so "too many tails" is sent as an event.
+//! The end of a stream that shows personal data is also sent as an event, so that the page reconnects at once.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 

@@ -1,4 +1,5 @@
-//! The text of a message. Insight does not store the text; the journal has it as long as it has the event.
+//! The text of a message. Insight does not store the text; the event in the journal contains it until retention deletes
+//! the event.
 
 use super::{redaction::Redaction, visit::PageVisit};
 use crate::{event::View, insight::ask::MessageRow};

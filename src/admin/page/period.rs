@@ -27,8 +27,8 @@ pub(super) const RANGES: [(&str, &str); 4] =
     [("24h", "Last 24 hours"), ("7d", "Last 7 days"), ("30d", "Last 30 days"), ("own", "Custom (From, To)")];
 
 impl FigurePeriod {
-    /// The period of a request: `range`, or for `own` the fields `since` (by default seven days before the end) and
-    /// `until` (by default now).
+    /// The period of a request. With `range=own`, the fields `since` and `until` set it: `since` is by default seven
+    /// days before `until`, and `until` is by default one hour from now.
     pub(super) fn of(form: &FormFields, now: Timestamp) -> Result<Self, RequestError> {
         // The period includes the current hour, which is not over yet.
         let last = |range, ms: i64| Self { range, since: now.plus_ms(-ms), until: now.plus_ms(HOUR_MS) };

@@ -27,8 +27,8 @@ impl Person {
     }
 }
 
-/// The sender of a message to a customer: BIK's word, and the id if there is one. Empty if the sender is unknown, and
-/// for a message from a customer.
+/// The sender of a message to a customer: BIK's `owner`, and the `ownerId` if there is one. Empty if the sender is
+/// unknown, and for a message from a customer.
 pub(super) fn sent_by(message: &MessageRow) -> String {
     let Some(owner) = &message.owner else { return String::new() };
     message.owner_id.as_ref().map_or_else(|| owner.to_string(), |id| format!("{owner} {id}"))

@@ -70,7 +70,8 @@ pub(crate) struct DeadDetail {
     row: DeadRow,
     /// The last error. It may quote the payload.
     error: String,
-    /// Failed attempts since the event was first tried alone, oldest first: at most the first and the last nine.
+    /// The failed attempts, oldest first. Of the attempts before the event was set aside or became a dead letter, only
+    /// the last one is recorded. Of the recorded attempts, only the first one and the last nine are kept.
     history: History,
     /// The element that BIK posted, as strict JSON. Keys and numbers are unchanged.
     #[schemars(with = "Map<String, Value>")]

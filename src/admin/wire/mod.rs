@@ -2,8 +2,8 @@
 //!
 //! The command line ignores members that it does not know, so that it can read the answers of a newer receiver. For the
 //! same reason it reads the name of a state as any text: where an answer has a type parameter `S`, the API writes an
-//! enum, and the command line reads a `String`. In a list that the command line may print unchanged, the rows are raw
-//! JSON.
+//! enum, and the command line reads a `String`. If the command line may print a list unchanged, it reads the rows as
+//! raw JSON.
 //!
 //! The OpenAPI document describes the types as they are here. The doc comments are its descriptions, so a doc comment
 //! names members and values of JSON.

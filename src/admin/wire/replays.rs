@@ -54,8 +54,8 @@ pub(crate) struct ReplayRow<S = ReplayState, L = LaneStatus> {
     pub after: u64,
     /// The replay covers events up to and including this seq.
     pub upto: u64,
-    /// The replay is done with all events up to this seq; null if it has not started in this run of the process, unless
-    /// its state is `done`.
+    /// The replay is done with all events up to this seq: `upto` in the state `done`. In any other state, null if the
+    /// replay has not started in this run of the process.
     pub cursor: Option<u64>,
     /// Number of events that the filters of the handler and of the replay select; null until they are counted in this
     /// run of the process.

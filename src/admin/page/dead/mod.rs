@@ -28,7 +28,7 @@ use crate::{
 
 /// Dead letters per page.
 const LIMIT: usize = 50;
-/// A page ends after the chunk with which this many dead letters were read: each is read with its payload.
+/// A page ends once this many dead letters have been read, because each is read with its payload.
 const LOOKED_AT: usize = 1_000;
 /// The list shows only this many characters of an error.
 const ERROR_CHARS: usize = 160;

@@ -26,7 +26,8 @@ pub(super) struct LaneRow {
     /// The number of events delivered since the process started.
     pub(super) delivered: String,
     pub(super) last_success: Option<When>,
-    /// The class of the current refusals: no delivery has succeeded since. An operator can believe them.
+    /// The class of the latest refusal that waits for an operator's decision, such as `status 422`; `None` if no
+    /// refusal waits.
     pub(super) refused: Option<String>,
     /// The class and time of the last failure.
     pub(super) last_failure: Option<(String, Option<When>)>,

@@ -166,7 +166,7 @@ impl MessageFigures {
         time_field(self.period.until)
     }
 
-    /// The unit of one row over time.
+    /// The length of one step: `hour` or `day`.
     pub(super) fn step(&self) -> &'static str {
         if self.period.step() == Dimension::Hour { "hour" } else { "day" }
     }

@@ -26,7 +26,8 @@ struct OverviewPage {
     handlers: Vec<HandlerRow>,
     /// `None` if insight is disabled or could not be opened.
     figures: Option<MessageFigures>,
-    /// How far insight is behind, as text; `None` if it is at most 1,000 events behind, or not available.
+    /// The progress of a rebuild of insight, or how far insight is behind, as text. `None` if insight is not available,
+    /// or if no rebuild runs and insight is at most 1,000 events behind.
     behind: Option<String>,
 }
 

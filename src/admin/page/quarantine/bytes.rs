@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 /// The maximum number of bytes shown as text.
 const TEXT_BYTES: usize = 16 * 1024;
-/// How many of these bytes are before the error position, if that is more than `TEXT_BYTES / 2` from the start.
+/// The number of bytes shown before the error position, if this position is more than `TEXT_BYTES / 2` from the start.
 const BEFORE_BYTES: usize = 4 * 1024;
 /// The maximum number of bytes shown as hex digits.
 pub(super) const HEX_BYTES: usize = 2 * 1024;

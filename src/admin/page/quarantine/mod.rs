@@ -102,7 +102,7 @@ pub(super) async fn list(visit: PageVisit) -> PageResult {
 struct QuarantineEntryPage {
     frame: Frame,
     row: QuarantineTableRow,
-    /// Why the input could not be stored. While personal data is masked, only the length of that text.
+    /// Why the input could not be stored, as text. While personal data is masked, only the length of the text is shown.
     detail: String,
     place: Option<Position>,
     /// `None` if personal data is masked.
