@@ -128,9 +128,9 @@ fn url_of(listen: SocketAddr) -> Result<Url, Error> {
     parse_url(&format!("http://{}", reachable(listen)), ADMIN_EXAMPLE)
 }
 
-/// Returns an error if credentials that are configured for the receiver at `listen` would be sent to any other address
-/// over plain HTTP, loopback excepted: others could read them. `instead` is the part of the error that says how to give
-/// credentials for that URL.
+/// Checks that others cannot read the credentials on the way to `url`. The credentials are configured for the receiver
+/// at `listen`. Returns an error for plain HTTP to an address that is neither loopback nor `listen`. `instead` is the
+/// part of the error that says how to give credentials for that URL.
 pub(super) fn check_not_exposed(url: &Url, listen: SocketAddr, instead: &str) -> Result<(), Error> {
     let host = url.host_str().unwrap_or_default();
     let ip: Option<IpAddr> = host.trim_start_matches('[').trim_end_matches(']').parse().ok();

@@ -50,7 +50,7 @@ pub(super) struct DeadShowArgs {
 pub(super) struct DeadChangeArgs {
     /// Ids of the dead letters
     ids: Vec<i64>,
-    /// Instead of ids: the dead letters of this handler that match the selection, or --all
+    /// Instead of ids: the dead letters of this handler that match the selection, or all with --all
     #[arg(long, value_name = "NAME", conflicts_with = "ids")]
     handler: Option<String>,
     /// All dead letters of the handler

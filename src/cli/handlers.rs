@@ -209,7 +209,7 @@ fn failure(class: String, at: Option<Timestamp>, now: Timestamp) -> String {
     }
 }
 
-/// An elapsed time in its largest unit.
+/// An elapsed time in one unit, rounded down.
 fn elapsed(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),

@@ -15,8 +15,8 @@ use crate::{
 
 #[derive(clap::Args)]
 pub(super) struct MessageArgs {
-    /// BIK's messageId, as `bikhook events --json` shows it, and the page while it shows personal data; the column ID
-    /// of `bikhook events` is the id of the event
+    /// BIK's messageId; `bikhook events --json` shows it, and so does the page while personal data is visible. The
+    /// column ID of `bikhook events` is the id of the event, not of the message
     #[arg(value_name = "MESSAGE_ID")]
     id: String,
     /// Print one JSON object per line: one for each source that has such a message

@@ -166,7 +166,7 @@ impl Error {
         }
     }
 
-    /// The text to print. It may have colors: print it to a stream that strips them if it is not a terminal.
+    /// The text to print. It may have colors: print it to a stream that strips colors outside a terminal.
     pub fn report(&self) -> String {
         match self {
             Self::Config(ConfigError::Invalid(report)) => report.render(true),

@@ -22,7 +22,7 @@ pub(super) enum QuarantineCommand {
     List(ListArgs),
     /// Show an entry: its error and its bytes (contains personal data)
     Show(QuarantineShowArgs),
-    /// Retry entries: store as events the elements that can be read now
+    /// Retry entries: elements that can be read now are stored as events
     Retry(QuarantineRetryArgs),
     /// Delete entries permanently
     Drop(QuarantineDropArgs),

@@ -99,8 +99,8 @@ pub(super) fn run(args: &ReplayArgs, cli: &Cli) -> Result<(), Error> {
 type ReplayReport = ReplayRow<String, IgnoredAny>;
 
 impl ReplayReport {
-    /// How far the replay is, and the total: in events once they are counted, but in seqs until then or if there are
-    /// none.
+    /// How far the replay is, and the total. Both are numbers of events if the events are counted and there is at least
+    /// one; otherwise they are numbers of seqs.
     fn progress(&self) -> (u64, u64) {
         if let (Some(done), Some(events @ 1..)) = (self.done, self.events) {
             return (done, events);

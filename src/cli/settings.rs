@@ -39,7 +39,8 @@ pub(super) fn warn(config: &Config) -> io::Result<()> {
     writeln!(anstream::stderr().lock(), "{}", config.warnings.render(true))
 }
 
-/// Checks that the secrets of all sources are stored, so that a running receiver uses the same ones.
+/// Checks that the secrets of all sources are stored. Every process generates its own secret for a missing file, so a
+/// running receiver would use another secret than this command.
 pub(super) fn check_secrets_stored(config: &Config) -> Result<(), Error> {
     let credentials = || config.sources.values().flat_map(|source| source.credentials.values());
     let secrets = || credentials().flat_map(|credential| credential.key.iter().chain(&credential.password));

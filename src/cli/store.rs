@@ -270,7 +270,7 @@ pub(super) fn newest<C: Copy>(
     let mut rows = take(ROWS + 1, page)?;
     if rows.len() > ROWS {
         rows.remove(0);
-        // This message is only a hint; the list is printed even if it cannot be written.
+        // This message is only a hint. If it cannot be written, the list is still printed.
         drop(writeln!(anstream::stderr(), "only the newest {ROWS} are shown: use --limit N for more"));
     }
     Ok(rows)

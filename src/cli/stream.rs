@@ -10,7 +10,7 @@ pub(super) struct MessageStream {
     buffer: LineBuffer,
 }
 
-/// A message of the stream, which ends with an empty line.
+/// A message of the stream. An empty line ends each message.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct StreamMessage {
     /// The position in the stream after which a client continues when it reconnects.

@@ -1,7 +1,7 @@
 //! `bikhook tail`: prints new events as they arrive.
 //!
-//! It starts after the newest event, or after the seq of `--after`. It reconnects after the last event received. A
-//! restart of the receiver therefore loses no events and repeats none.
+//! It starts after the newest event, or after the seq of `--after`. After a lost connection it continues with the event
+//! after the last received one. A restart of the receiver therefore loses no events and repeats none.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -128,7 +128,7 @@ fn columns([seq, received, source, event, status, channel, id]: [&str; 7]) -> St
     format!("{seq:<8}  {received:<24}  {source:<8}  {event:<22}  {status:<9}  {channel:<9}  {id}")
 }
 
-/// Prints a hint. The events are printed even if it cannot be written.
+/// Prints a hint. If the hint cannot be written, the events are still printed.
 fn print_hint(what: &str) {
     drop(writeln!(anstream::stderr(), "{what}"));
 }

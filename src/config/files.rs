@@ -1,6 +1,6 @@
-//! Checks that a file that the journal, insight or a handler writes is not also written by another part, is no file of a
-//! secret, and is not the configuration file: it would be destroyed. Files that are only read, such as `ca`, are not
-//! checked.
+//! Checks the files that the journal, insight and the handlers write. Such a file must not be written by two parts. It
+//! must not be the file of a secret or the configuration file: the writing part would destroy that file. Files that are
+//! only read, such as `ca`, are not checked.
 
 use std::{
     collections::BTreeMap,

@@ -172,7 +172,7 @@ impl Begun {
             return Err(ConfigError::Invalid(Report::syntax(origin, problems, &hidden)));
         }
         let has_sources = root.contains_key("sources");
-        // bikhook has no variable whose name is not UTF-8.
+        // The names of all variables of bikhook are UTF-8, so other names are ignored.
         let variables =
             variables.into_iter().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
         let context = Context::new(variables.collect());

@@ -54,8 +54,8 @@ impl Context {
         secret::load(path)
     }
 
-    /// The secret in this file. If the file does not exist, a new secret, which is the same for every key that names
-    /// the file and is stored when the receiver starts.
+    /// Returns the secret in this file. If the file does not exist, generates a secret, the same one for every key that
+    /// names the file. The secret is stored when the receiver starts.
     pub(super) fn generated(&self, path: &Path) -> Result<Secret, secret::FileError> {
         if let Some(stored) = self.kept(path)? {
             return Ok(stored);

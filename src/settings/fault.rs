@@ -44,8 +44,8 @@ impl Fault {
         }
     }
 
-    /// Returns whether a required key is missing. Then reading ends, because there is no value to remove before another
-    /// try.
+    /// Returns whether a required key is missing. If so, `Section::read` stops: it has no wrong value to remove before
+    /// it reads the rest again.
     pub(super) const fn is_missing_key(&self) -> bool {
         matches!(self.kind, FaultKind::Missing(_))
     }
@@ -111,7 +111,8 @@ impl Error for Fault {
         Self::of(FaultKind::Missing(field))
     }
 
-    // Values are not quoted, because they could be secrets. Only numbers out of range are quoted.
+    // The following two errors do not quote the value, because it could be a secret. Only a number out of range is
+    // quoted.
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
         Self::wrong(format!("must be {}, not {}", wanted(expected), kind_of(found)))
     }

@@ -52,8 +52,8 @@ impl fmt::Display for Invalid {
     }
 }
 
-/// The known word that `word` was probably meant to be. Up to a third of its characters may differ, but at least one
-/// and at most three. Case is ignored.
+/// The known word that `word` was probably meant to be. The allowed number of differences is a third of the length of
+/// `word`, but at least one and at most three. Case is ignored.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
     let bound = (word.chars().count() / 3).clamp(1, 3);

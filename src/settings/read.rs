@@ -1,4 +1,4 @@
-//! A serde deserializer over the tree. Its errors have a place and the path of a key.
+//! A serde deserializer over the tree of a configuration (`tree`). Its errors have a place and the path of a key.
 
 use serde::{
     Deserializer,

@@ -132,7 +132,7 @@ fn convert(value: &Spanned<DeValue<'_>>, problems: &mut Vec<Problem>) -> Node {
             problems.push(Problem::new(place.clone(), "the number is too large"));
             0
         })),
-        // A TOML float without underscores is a valid Rust float.
+        // The parser has removed the underscores, and a TOML float without underscores is a valid Rust float.
         DeValue::Float(number) => Value::Fraction(number.as_str().parse().unwrap_or(f64::NAN)),
         DeValue::Boolean(flag) => Value::Flag(*flag),
         DeValue::Datetime(time) => Value::Time(time.to_string()),

@@ -60,7 +60,8 @@ impl Destination {
             Self::File { part, file, is_replaced } => {
                 let part = part.into_inner().map_err(|error| Error::Output(error.into_error()))?;
                 part.as_file().sync_all()?;
-                // Locked during the rename, so that the message after a signal says correctly whether it happened.
+                // Locked during the rename, so that the message after a signal says correctly whether the file is
+                // replaced.
                 let mut is_replaced = is_replaced.lock().unwrap_or_else(PoisonError::into_inner);
                 part.persist(&file).map_err(|error| Error::Output(error.error))?;
                 *is_replaced = true;
@@ -78,7 +79,7 @@ fn remove_when_interrupted(part: PathBuf, file: &Path, is_replaced: Arc<Mutex<bo
     let mut signals = runtime.block_on(async { Signals::new() })?;
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         runtime.block_on(signals.next());
-        // Locked until the process ends, so that the file is not renamed after this.
+        // Locked until the process ends, so that no rename follows the message.
         let is_replaced = is_replaced.lock().unwrap_or_else(PoisonError::into_inner);
         drop(fs::remove_file(part));
         let state = if *is_replaced { "complete" } else { "unchanged" };

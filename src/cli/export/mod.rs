@@ -1,7 +1,7 @@
 //! `bikhook export`: writes the stored events, oldest first, for other programs.
 //!
-//! At most one page of the journal is in memory, and for Parquet also one row group. An export ends at the tip of the
-//! journal at its start. A later export continues with `--after`.
+//! At most one page of the journal is in memory, and for Parquet also one row group. An export ends at the seq that was
+//! the tip when the export started. A later export continues with `--after`.
 
 mod destination;
 #[cfg(feature = "parquet")]

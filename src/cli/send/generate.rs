@@ -144,7 +144,7 @@ impl Generator {
             b"{\"eventName\":\"incoming-message\",\"eventInfo\":{\"message\":\"cut in \xf0\x9f\x91\"}}",
             b"{\"eventName\":\"incoming-message\",\"eventInfo\":{\"message\":undefined}}",
         ];
-        // For bodies with one event, truncation is as frequent as each other kind.
+        // In bodies with one event, truncation is as frequent as each of `ELEMENTS`.
         let kinds = (ELEMENTS.len() as u64 + 1).saturating_mul(events);
         let cut = self.random.next().is_multiple_of(kinds.max(1));
         (!cut).then(|| ELEMENTS[self.random.below(ELEMENTS.len())])

@@ -22,7 +22,8 @@ use crate::cli::{Error, client::cause};
 /// The timeout of a request. It exceeds the defaults of the receiver's `body_timeout` and `deadline` together (17 s),
 /// so it normally expires only if something is broken.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
-/// Posting stops with an error if the first bodies, this many, got no usable answer. A 200 without a receipt is not usable.
+/// Posting stops with an error once this number of bodies got no usable answer, and no body got one. A 200 without a
+/// receipt is not usable.
 const UNANSWERED_MAX: u64 = 10;
 
 /// The bodies to post.
