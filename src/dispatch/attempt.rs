@@ -67,7 +67,7 @@ impl Trouble {
             Failure::Misconfigured { class, error, about } => {
                 (class, error, None, about, Gravity::Misconfigured)
             }
-            // One resource that is gone is not the whole destination.
+            // Perhaps only one resource is gone, so other messages are tried before the handler pauses.
             Failure::Gone { class, error } => (class, error, None, About::Event, Gravity::Gone),
         };
         Self { class, error: error.whole(), after, about, gravity }
@@ -84,7 +84,8 @@ pub(super) enum Gravity {
     Refused,
     /// The destination does not match the handler's settings: a retry does not help until one of them is changed.
     Misconfigured,
-    /// The destination is permanently gone. The handler pauses until an operator resumes it.
+    /// The destination says that it is permanently gone. Once no other message is left to try, the handler pauses until
+    /// an operator resumes it.
     Gone,
 }
 
@@ -226,9 +227,9 @@ impl Attempt {
     }
 }
 
-/// The parts of a batch that failed because of an event: first the halves of the events that failed, left before right,
-/// until that event is alone, then the unsent events. Later events of a failed message are left out. There are no more
-/// parts once the destination fails, or after [`DOUBTS`] failures in a row.
+/// Divides a batch that failed because of an event into parts to deliver. The halves of the failed events come first,
+/// left before right, until one event is alone. The unsent events come last. Later events of a failed message are left
+/// out. There are no more parts once the destination fails, or after [`DOUBTS`] failures in a row.
 struct Halves<'a> {
     events: &'a [Delivery],
     outcomes: Vec<Outcome>,

@@ -25,7 +25,7 @@ struct Row {
     trace: AsideTrace,
 }
 
-/// What this process knows about a set-aside event.
+/// The history of a set-aside event in this process.
 #[derive(Clone, Copy, Default)]
 pub(super) struct AsideTrace {
     /// When the event last failed.
@@ -77,9 +77,9 @@ impl AsideRows {
         self.rows.insert(aside.seq, Row { aside, in_flight: false, trace });
     }
 
-    /// Returns the head (an event that waits behind no other one) that has been due longest, of those up to the seq
-    /// `upto`, and marks it as in flight. A head whose wait is longer than `longest_ms` is due, too: the clock was
-    /// wrong when that wait was stored.
+    /// Returns the head up to the seq `upto` that has been due longest, and marks it as in flight. A head is an event
+    /// that waits behind no other event. A head whose wait is longer than `longest_ms` is due, too: the clock was wrong
+    /// when that wait was stored.
     pub(super) fn take_due(&mut self, now: Timestamp, longest_ms: i64, upto: u64) -> Option<Aside> {
         let due_since = |row: &Row| match row.aside.next_try {
             time if time > now.plus_ms(longest_ms) => Timestamp::default(),
@@ -100,8 +100,8 @@ impl AsideRows {
         }
     }
 
-    /// Makes the first set-aside event of a message queue behind an earlier event. Returns its changed row; `None` if
-    /// it is in flight, or not later than `earlier`.
+    /// Makes the first set-aside event of a message queue behind the event with the seq `earlier`. Returns the changed
+    /// row. `None` if the message has no set-aside event, or if the first one is in flight or before `earlier`.
     pub(super) fn yields(&mut self, key: OrderKey, earlier: u64) -> Option<Aside> {
         let first = *self.by_message.get(&key)?.first()?;
         let row = self.rows.get_mut(&first)?;
@@ -124,15 +124,15 @@ impl AsideRows {
         self.rows.get(&seq).map(|row| (&row.aside, row.trace))
     }
 
-    /// Makes every head due now.
+    /// Makes every set-aside event due now.
     pub(super) fn hurry(&mut self, now: Timestamp) {
         for row in self.rows.values_mut() {
             row.aside.next_try = row.aside.next_try.min(now);
         }
     }
 
-    /// Removes an event that is done. The next event of its message becomes a head and is due now; returns its
-    /// changed row.
+    /// Removes an event that is done. The next event of its message becomes a head and is due now. Returns the changed
+    /// row of that next event.
     pub(super) fn remove(&mut self, seq: u64, now: Timestamp) -> Option<Aside> {
         let key = self.rows.remove(&seq)?.aside.order_key?;
         let message = self.by_message.get_mut(&key)?;
@@ -195,8 +195,8 @@ impl DeadRetries {
         self.0.is_empty()
     }
 
-    /// Records a failed try. Returns the tries of this retry, the attempts in total, and their history; `None` if the
-    /// dead letter is unknown.
+    /// Records a failed try. Returns the failed tries since the retry was requested, all attempts, and the history of
+    /// the attempts; `None` if the dead letter is unknown.
     pub(super) fn failed(&mut self, id: i64, now: Timestamp, error: &str) -> Option<(u32, u32, History)> {
         let one = self.0.get_mut(&id)?;
         let DeadLetter { attempts, history, .. } = &mut one.letter;

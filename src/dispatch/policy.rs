@@ -21,9 +21,9 @@ const SEARCH_FAILED: usize = 100;
 /// A lane with this many events in its window, most of them in doubt, claims no more for a search or a probe. It claims
 /// nothing at all once it also has enough events to deliver: see [`window`].
 pub(super) const DOUBTED_MAX: usize = 10_000;
-/// If there is no room to set an event aside, the lane adds at most this many events to its window, counted from that
-/// one, and then only single events to probe with. The cursor stays before that event, so a restart delivers the later
-/// ones again.
+/// If there is no room to set an event aside, that event stays in the window and stops the cursor. From that event on,
+/// the lane adds at most this many events to the window, and then only single events to probe with. A restart delivers
+/// the later events again.
 pub(super) const AHEAD_MAX: usize = 10_000;
 /// Number of events in doubt whose errors stay in memory whole; of further errors only the beginning is kept.
 pub(super) const WHOLE_ERRORS: usize = 100;
@@ -37,7 +37,8 @@ const WIDEST: usize = 1_000;
 pub(super) const UNREADABLE_MS: i64 = 30_000;
 /// Failed tries of a retried dead letter before it waits for the next retry request.
 pub(super) const DEAD_RETRY_TRIES: u32 = 5;
-/// How long a lane that has caught up gathers events before it claims again. A sync per event would slow intake.
+/// How long a lane that has caught up gathers events before it claims again. Without this wait, each event could be a
+/// delivery of its own, and a destination that syncs every delivery to the same disk would slow intake.
 pub(super) const GATHER_MS: i64 = 10;
 /// A replay yields while one of the handler's own lanes is more than this many events behind.
 pub(super) const YIELD_LAG: u64 = 10_000;
@@ -187,7 +188,7 @@ pub(super) const fn window(batch: usize, share: usize) -> (usize, usize) {
     }
 }
 
-/// Quick deliveries in a row, after another delivery, which took `took_ms`.
+/// The new number of quick deliveries in a row, after a delivery that took `took_ms`.
 pub(super) const fn quick(before: usize, delivered: bool, took_ms: i64) -> usize {
     if delivered && took_ms <= QUICK_MS { before.saturating_add(1) } else { 0 }
 }

@@ -325,7 +325,7 @@ async fn visit(
     Ok(())
 }
 
-/// The replay of a handler that delivers now, or delivers next: the oldest one that has not ended.
+/// The id of the replay that delivers to a handler now or next: the oldest one that has not ended.
 fn goes_first(known: &BTreeMap<i64, Replay>, handler: &str) -> Option<i64> {
     let mut active = known.iter().filter(|(_, replay)| !replay.state.has_ended());
     active.find(|(_, replay)| *replay.request.handler == *handler).map(|(id, _)| *id)

@@ -181,7 +181,7 @@ impl LanePublisher {
             update(status);
             status.unwell_since = match status.failures {
                 0 => None,
-                // `last_failure_at` is already set, and is the time of the first failure.
+                // `last_failure_at` is already set, because a failure is recorded before the status is published.
                 _ => status.unwell_since.or(status.last_failure_at),
             };
             if status.failures == 0 {

@@ -15,7 +15,7 @@ pub struct WaitReason {
     blocker: Blocker,
 }
 
-/// What a replay waits for.
+/// The cause of a replay's wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Blocker {
     /// The filter of the replay is invalid.
@@ -37,7 +37,7 @@ impl WaitReason {
     /// Returns why a replay must wait for one of the handler's own lanes; `None` if it need not.
     pub(super) fn for_live(lane: &LaneStatus) -> Option<Self> {
         let blocker = match lane.state {
-            // A full lane continues with events that its destination accepts, perhaps for days.
+            // A full lane counts as running: it delivers the events that its destination accepts, perhaps for days.
             LaneCondition::Running | LaneCondition::Full if lane.lag > policy::YIELD_LAG => {
                 Blocker::Lag(lane.lag)
             }

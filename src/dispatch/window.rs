@@ -25,7 +25,7 @@ pub(super) struct Window {
     read_to: u64,
     /// Events below this seq are skipped: see [`Self::is_skipped`].
     skip_below: u64,
-    /// Messages that have an event set aside, and for whose later events there was no room.
+    /// Messages whose events in the window wait, because an earlier event of the message is set aside.
     held: HashSet<OrderKey>,
     /// Number of entries with a doubt: a failure about the event that other messages must explain.
     doubted: usize,
@@ -154,8 +154,9 @@ impl Window {
         !self.held.is_empty() && key.is_some_and(|key| self.held.contains(&key))
     }
 
-    /// Pins the first event if it has failed or is held. Called while there is no room to set that event aside: then
-    /// the cursor stays before it. It stays pinned until it is removed, even if there is room in between.
+    /// Pins the first event if it has failed or is held. The lane calls this while there is no room to set that event
+    /// aside. The cursor stays before a pinned event. The event stays pinned until it is removed, even if there is room
+    /// again.
     pub(super) fn pin(&mut self) {
         let Some((seq, entry)) = self.entries.first_key_value() else { return };
         let is_pinned = entry.attempts > 0 || self.is_held(entry.key);
@@ -178,8 +179,8 @@ impl Window {
         self.doubted
     }
 
-    /// The events in doubt, by seq, if the lane has delivered nothing since their doubt began. `successes`: how many
-    /// events the lane has delivered.
+    /// The events in doubt, by seq. Leaves out an event if the lane has delivered another one since its doubt began.
+    /// `successes`: how many events the lane has delivered.
     pub(super) fn doubts(&self, successes: u64) -> impl Iterator<Item = (u64, &WindowEntry, &Trouble)> {
         let entries = self.entries.iter().filter(move |_| self.doubted > 0);
         entries
@@ -229,9 +230,9 @@ impl Window {
         }
     }
 
-    /// Returns the next batch and marks it as in flight: waiting events in order. It leaves out an event whose message
-    /// is held, or has an earlier event in flight or left out. A probe also takes events that are not due. An event
-    /// with a doubt is delivered alone.
+    /// Returns the next waiting events in order, as a batch, and marks them as in flight. An event is left out if its
+    /// message is held, or if an earlier event of its message is in flight or left out. A probe also takes events that
+    /// are not due. An event with a doubt is delivered alone.
     pub(super) fn next_batch(&mut self, max: usize, now: Timestamp, probe: bool) -> DueBatch {
         let Self { entries, busy, held, .. } = self;
         let mut batch = DueBatch::default();
@@ -282,7 +283,7 @@ impl Window {
         batch
     }
 
-    /// The first waiting event of each message, by seq.
+    /// The first waiting event of each message, by seq. Leaves out messages that are held or have an event in flight.
     fn heads(&self) -> impl Iterator<Item = (u64, &WindowEntry)> {
         let mut seen: HashSet<OrderKey> = HashSet::new();
         let mut may_go = move |key: OrderKey| {

@@ -63,11 +63,13 @@ impl Lane {
         now: Timestamp,
     ) {
         let (seq, attempts) = (event.seq, row.attempts + 1);
-        // The destination answered, and accepts other events: one succeeded since, or none is in doubt.
+        // The destination answered, and accepts other events: one succeeded since the last failure of this event, or
+        // the destination is well and no event is in doubt.
         let answers = trouble.is_about_event()
             && (self.condition.successes > trace.failed_after
                 || (self.condition.failures == 0 && self.window.doubted() == 0));
-        // A pinned event stays in doubt although others have succeeded since it first failed.
+        // Unlike `doubted`, `doubts` leaves out an event, such as a pinned one, if others succeeded since its doubt
+        // began.
         let is_well =
             trouble.is_about_event() && self.condition.failures == 0 && self.doubts().next().is_none();
         let takes_others = answers || is_well || self.others_succeed_since(trace.failed_at);
@@ -161,7 +163,7 @@ impl Lane {
     }
 
     pub(super) fn dead_retry_done(&mut self, id: i64) {
-        // The journal returns a bounded number of retried dead letters at a time, so read the next ones.
+        // If none is left, read the next ones: the journal returns a bounded number of retried dead letters at a time.
         self.reload_dead_retries |= self.dead_retries.remove(id);
     }
 
@@ -211,8 +213,8 @@ impl Lane {
         self.window.hold(key);
     }
 
-    /// Sets aside held events while there is room. In the window they would stop the cursor, and a restart would
-    /// deliver everything after it again.
+    /// Sets aside events that the window holds (see `Window::hold`), while there is room. In the window they would stop
+    /// the cursor, and a restart would deliver everything after the cursor again.
     pub(super) fn set_aside_held(&mut self, now: Timestamp) {
         let room = self.settings().aside_limit.saturating_sub(self.aside.len());
         if room == 0 {
@@ -223,8 +225,8 @@ impl Lane {
         }
     }
 
-    /// Sets aside an event that did not fail, in the order of its message. The event queues behind the set-aside events
-    /// of its message, or before them if a restart claims it again.
+    /// Sets aside an event that did not fail, in the order of its message. The event queues behind earlier set-aside
+    /// events of its message. Later ones, for example from before a restart, queue behind the event.
     pub(super) fn set_aside_in_order(&mut self, seq: u64, order_key: Option<OrderKey>, now: Timestamp) {
         let follows = order_key.and_then(|key| self.aside.yields(key, seq));
         let row = Aside {

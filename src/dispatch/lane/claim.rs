@@ -9,8 +9,8 @@ const CLAIM_EVENTS: usize = 1_000;
 const RESETTLED_PART: u64 = 4;
 
 impl Lane {
-    /// Claims events while there is room. Held events are set aside first, so that later ones of their message follow.
-    /// Returns whether the claim advanced.
+    /// Claims events while there is room. Held events are set aside first, so that later events of their messages can
+    /// queue behind them. Returns whether the claim advanced.
     pub(super) async fn claim(&mut self, now: Timestamp) -> Result<bool, journal::Error> {
         self.set_aside_held(now);
         if self.aside_is_full() {
@@ -57,7 +57,7 @@ impl Lane {
             if !self.settled.remove(&seq) && !set_aside_by_own.contains(&seq) && self.wants(&event) {
                 let unanswered = seq <= self.redelivered.upto;
                 match event.order_key().filter(|key| self.aside.holds(*key)) {
-                    // A held message has earlier events in the window: a later one must not overtake them.
+                    // There is no room to set the event aside, or earlier events of its message are held in the window.
                     Some(key) if self.aside_is_full() || self.window.is_held(Some(key)) => {
                         self.window.hold(key);
                         self.window.push(event, unanswered);
@@ -83,9 +83,9 @@ impl Lane {
         self.room_ahead() == 0
     }
 
-    /// Returns whether a lane with a pinned event (one that failed, with no room to set it aside) claims although a
-    /// limit is reached: one event, if the limit is [`policy::AHEAD_MAX`]. Only a success shows that the destination
-    /// accepts events. Without one, set-aside events would not expire, and the lane would stay full for ever.
+    /// Returns whether a lane with a pinned event (see `Window::pin`) claims although a limit is reached. Beyond
+    /// [`policy::AHEAD_MAX`], the lane claims one event. Only a success shows that the destination accepts events.
+    /// Without a success, set-aside events would not expire, and the lane would stay full for ever.
     fn probes_ahead(&self, now: Timestamp) -> bool {
         self.probe_ahead_at().is_some_and(|at| at <= now)
             && self.window.len() < policy::DOUBTED_MAX
@@ -134,8 +134,8 @@ impl Lane {
     }
 
     /// Settles redelivered events durably before more are delivered. The previous process may have delivered them,
-    /// too. Without this, a process that is killed repeatedly would deliver the same events each time. The steps grow
-    /// with the number of settled events.
+    /// too. Without this, a process that is killed repeatedly would deliver the same events each time. The more events
+    /// are settled, the more may be delivered before the next settle.
     pub(super) async fn settle_redelivered(&mut self) -> Result<(), journal::Error> {
         if self.redelivered.unsettled == 0 {
             return Ok(());
@@ -148,7 +148,7 @@ impl Lane {
         self.settle().await?;
         self.redelivered.settled += std::mem::take(&mut self.redelivered.unsettled);
         if let Err(error) = self.context.journal.flush().await {
-            // For example on a full disk: deliveries continue, and are settled once there is room.
+            // The disk may be full. Deliveries continue, and are settled once there is room.
             tracing::warn!(
                 lane = %self.name(),
                 error = error.class(),

@@ -9,8 +9,8 @@
 //!   searches the backlog for a message that is accepted: each search tries more messages. When a search succeeds, the
 //!   results do not show why the earlier events failed, so each of them is set aside and tried again.
 //! - If no other message shows the cause, a second refusal makes the event a dead letter. An event that failed
-//!   otherwise is tried again until another message does; in a replay, it is set aside after [`policy::EVENT_TRIES`]
-//!   tries.
+//!   otherwise is tried again until another message shows the cause; in a replay, it is set aside after
+//!   [`policy::EVENT_TRIES`] tries.
 
 use super::{
     super::{
@@ -162,7 +162,7 @@ impl Lane {
         self.condition.wait_until = now.plus_ms(wait);
     }
 
-    /// The events in doubt, by seq, if the lane has delivered nothing since their doubt began.
+    /// The events in doubt, by seq. Leaves out an event if the lane has delivered another one since its doubt began.
     pub(super) fn doubts(&self) -> impl Iterator<Item = (u64, &WindowEntry, &Trouble)> {
         self.window.doubts(self.condition.successes)
     }

@@ -36,7 +36,7 @@ impl Lane {
             self.count_in_flight(false);
             match in_flight {
                 InFlight::Events { seqs, mode, since } => {
-                    // The delivery panicked, so the result of each event is unknown: none is judged alone.
+                    // After a panic, no event has a result of its own, so all are handled as a batch.
                     let mode = if outcomes.is_err() { Mode::Batch } else { mode };
                     let outcomes =
                         outcomes.unwrap_or_else(|trouble| vec![Outcome::Failed(trouble); seqs.len()]);
@@ -115,9 +115,10 @@ impl Lane {
         }
     }
 
-    /// Handles events that failed because of the destination. `beside`: the destination accepted others of the same
-    /// delivery, so these events are the cause. In a batch, others count only if they come after an event for which the
-    /// settings are wrong; a destination that only accepted events before may have become unwell since.
+    /// Handles failures that are reported as failures of the destination. `beside`: the destination accepted other
+    /// events of the same delivery, so the failed events are the cause. In a batch, an accepted event counts only if it
+    /// comes after an event for which the settings are wrong. If events were accepted only before the failures, the
+    /// destination may have become unwell in between.
     fn destination_failed(
         &mut self,
         mut failed: Vec<(u64, Trouble)>,
@@ -163,7 +164,8 @@ impl Lane {
     }
 
     /// Returns whether this event has failed at least [`policy::BATCH_TRIES`] times before, and a delivery has
-    /// succeeded since its last failure. Successes of other deliveries count, because this one may hold no other event.
+    /// succeeded since its last failure. Successes of other deliveries count, because the delivery of this event may
+    /// hold no other event.
     fn fails_while_others_succeed(&self, seq: u64) -> bool {
         self.window.get(seq).is_some_and(|entry| {
             entry.attempts >= policy::BATCH_TRIES

@@ -4,8 +4,8 @@
 //! events, starts deliveries, and settles. Tests call it directly; [`Lane::run`] calls it and waits in between.
 //!
 //! An unwell destination is probed after a wait that doubles; no event is skipped because of it. An event that keeps
-//! failing while others succeed is set aside, and later events of its message queue behind it. When a refused event
-//! becomes a dead letter: see [`doubt`].
+//! failing while others succeed is set aside, and later events of its message queue behind it. [`doubt`] says when a
+//! refused event becomes a dead letter.
 
 mod aside;
 mod claim;
@@ -157,7 +157,7 @@ struct Redelivered {
 struct Condition {
     /// Failed deliveries in a row; 0 while the destination is well.
     failures: u32,
-    /// The subject of the failures while the destination is unwell. If it is events, the backlog is searched.
+    /// Whether the failures of an unwell destination are about events. If so, the backlog is searched.
     about: About,
     /// The destination does not match the settings, so trying other messages does not help.
     misconfigured: bool,

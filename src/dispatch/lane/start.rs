@@ -183,7 +183,7 @@ impl Lane {
             Ok(Some(letter)) if letter.retrying => {
                 self.spawn(vec![delivery], Mode::Batch, InFlight::DeadRetry(id));
             }
-            // Somebody has dropped the dead letter.
+            // The dead letter was dropped, or is no longer marked for retry.
             Ok(_) => self.dead_retry_done(id),
             Err(error) => {
                 tracing::error!(
