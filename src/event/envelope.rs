@@ -52,8 +52,8 @@ impl<'a> Envelope<'a> {
         }
     }
 
-    /// Returns the first `messageId` of the `eventInfo`, or else the `messageId` beside it. Only the latter exists in a
-    /// subscribed event.
+    /// Returns the first `messageId` inside `eventInfo`, or else the `messageId` beside `eventInfo`. A subscribed event
+    /// has no `eventInfo`.
     pub(super) fn message_id(&self) -> Option<Cow<'a, str>> {
         let beside = || known(field::id(self.message_id));
         if self.is_subscribed() {

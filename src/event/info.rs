@@ -114,9 +114,10 @@ object! {
             created_at: Option<Stamp<'a>> = time "createdAt",
             /// `channelId`, the channel of the message.
             channel: Option<Channel> = word "channelId",
-            /// `status`, the new status of the message; `""` in BIK's sample of an incoming message, so `None`.
+            /// `status`: the new status of the message. BIK's sample of an incoming message has `""`, which gives
+            /// `None`.
             status: Option<Status> = word "status",
-            /// `owner`: who sent the message; `""` in BIK's sample of an incoming message, so `None`.
+            /// `owner`: who sent the message. BIK's sample of an incoming message has `""`, which gives `None`.
             owner: Option<Owner> = word "owner",
             /// `callbackData` in `eventInfo`; raw, because it is a string or an object.
             callback_data: Option<Raw<'a>> = raw "callbackData",
@@ -126,7 +127,7 @@ object! {
             message: Option<Cow<'a, str>> = text "message",
             /// `failureReason`: free text without a code.
             failure_reason: Option<Cow<'a, str>> = text "failureReason",
-            /// `ownerId`: which broadcast, automation or agent.
+            /// `ownerId`: the broadcast, automation or agent that sent the message.
             owner_id: Option<Cow<'a, str>> = id "ownerId",
             /// `assetValue`: the customer's address on the channel (phone number, e-mail address or opaque id).
             asset_value: Option<Cow<'a, str>> = id "assetValue",

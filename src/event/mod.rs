@@ -68,8 +68,8 @@ pub struct Event {
     /// When the event was received, by the trusted clock (the wall clock without its jumps). This time is shown and
     /// delivered, and the age of the event counts from it.
     pub came_at: Timestamp,
-    /// Like `came_at`, but it never falls from one `seq` to the next while the trusted clock is not corrected. `since`
-    /// and `until` compare with it.
+    /// Like `came_at`, but it falls from one `seq` to the next only if the trusted clock was corrected in between.
+    /// `since` and `until` compare with it.
     pub received_at: Timestamp,
     /// The name of the source that received the event.
     pub source: Arc<str>,

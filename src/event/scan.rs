@@ -16,7 +16,7 @@ pub(super) trait Slots<'a>: Default {
     /// Reads the next value, which belongs to the field of this name.
     fn field(&mut self, name: &str, scanner: &mut Scanner<'a>) -> Option<&'a str>;
 
-    /// Stores the text of the whole object, if it has a slot.
+    /// Stores the text of the whole object, if there is a slot for that text.
     fn whole(&mut self, _raw: &'a str) {}
 }
 
@@ -273,8 +273,8 @@ fn plain(eight: [u8; 8]) -> ControlFlow<usize> {
     const fn each(byte: u8) -> u64 {
         u64::from_le_bytes([byte; 8])
     }
-    // Sets the highest bit of each byte that is less than `bound`. A borrow can also set it in a byte after the first
-    // such byte, but never in a byte before it.
+    // Sets the highest bit of each byte that is less than `bound`. A borrow can also set that bit in a byte after the
+    // first such byte, but never in a byte before the first one.
     const fn less(bytes: u64, bound: u8) -> u64 {
         bytes.wrapping_sub(each(bound)) & !bytes & each(0x80)
     }

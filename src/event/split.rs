@@ -19,8 +19,8 @@ pub(super) struct Piece<'a> {
     pub bytes: &'a [u8],
     /// The properties that splitting has found.
     pub shape: PieceShape,
-    /// The parsed fields. `None` if the body is not UTF-8, or if the element is not an object of strict JSON or is nested
-    /// too deeply.
+    /// The parsed fields. `None` if the body is not UTF-8, or if the element is not an object of strict JSON or is
+    /// nested too deeply.
     pub envelope: Option<Box<Envelope<'a>>>,
 }
 

@@ -85,7 +85,8 @@ impl Condition {
         &self.pointer
     }
 
-    /// Returns whether the condition holds for an event. One matching value is enough.
+    /// Returns whether the condition holds for an event. One matching value is enough. `exists = false` holds only if
+    /// no value other than `null` exists.
     pub(super) fn holds(&self, element: &Element) -> bool {
         let any = |test: &dyn Fn(Found<'_>) -> bool| self.pointer.any(element, test);
         match &self.test {

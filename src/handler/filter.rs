@@ -52,7 +52,7 @@ impl FilterSettings {
     }
 
     /// Describes the filter on one line; `None` if no key is set. Message ids and phone numbers are only counted, and
-    /// conditions show only their pointers, because the line may be stored.
+    /// conditions show only their pointers, because the line may be stored and must not contain personal data.
     pub fn in_words(&self) -> Option<String> {
         let in_words = |(key, list): (&str, &[String])| match key {
             "messages" | "phones" => format!("{key} ({})", list.len()),
@@ -84,8 +84,8 @@ impl FilterSettings {
     }
 }
 
-/// A validated filter. An event matches if each key that is set matches. If an event has several infos, a key matches
-/// if any info does, and different keys may match different infos.
+/// A validated filter. An event matches if each key that is set matches. If an event has several infos (objects in
+/// `eventInfo`), a key matches if any info does, and different keys may match different infos.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     takes: Takes,
@@ -103,7 +103,7 @@ pub enum Takes {
     Everything,
     /// Events that BIK sends.
     Events,
-    /// Notices: events of the journal, one for each new dead letter.
+    /// Notices: events that bikhook itself creates, one for each new dead letter.
     DeadLetters,
 }
 
@@ -275,7 +275,7 @@ mod tests {
             (r#"events = ["message-*"]"#, &[0, 1, 4]),
             (r#"events = ["{incoming-message,opted*}"]"#, &[2, 3]),
             (r#"events = ["message"]"#, &[]),
-            // `statuses` match any info, and no event without a status.
+            // For `statuses`, one matching info is enough. An event without a status does not match.
             (r#"statuses = ["failed"]"#, &[0]),
             (r#"statuses = ["READ", "Eaten"]"#, &[1, 4]),
             // `owners` match owners or categories in any spelling.

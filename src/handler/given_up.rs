@@ -1,9 +1,9 @@
 //! Detects that a delivery was cancelled while its data may be in flight.
 //!
 //! A delivery that times out is cancelled: its future is dropped, but the data that it has sent may still be in flight.
-//! If the retries used the same connection, the data of every attempt would wait in its queue, and a destination that
-//! recovers would accept all copies. So a connection with a cancelled delivery is not used again, and its unsent data
-//! is dropped.
+//! If the retries used the same connection, the data of every attempt would wait in the connection's queue, and a
+//! destination that recovers would accept all copies. So a connection with a cancelled delivery is not used again, and
+//! its unsent data is dropped.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 

@@ -101,8 +101,8 @@ impl Lines {
         Ok(())
     }
 
-    /// Writes the line of one event. The values of several infos are joined by commas, and texts by blanks. `customer`
-    /// is the name in the first info, or the customer's id of a subscribed event.
+    /// Writes the line of one event. The values of several infos (objects in `eventInfo`) are joined by commas, and
+    /// texts by blanks. `customer` is the name in the first info, or the customer's id of a subscribed event.
     fn write_one(&self, delivery: &Delivery, show: &Show) {
         let event = &delivery.event;
         let element = &event.element;

@@ -150,7 +150,8 @@ impl Mask {
     }
 }
 
-/// Parses the list of a key. Every event needs its name, so only `keep` may contain `/eventName`.
+/// Parses the pointers of `keep`, `drop` or `hash`. Every event needs its name, so only `keep` may contain
+/// `/eventName`.
 fn pointers(key: &str, texts: &[String]) -> Result<Vec<Pointer>, Wrong> {
     let read = |(at, text): (usize, &String)| {
         let what = match Pointer::parse(text) {

@@ -72,8 +72,8 @@ pub trait Kind: Sized + Send + Sync + 'static {
     const CONCURRENCY: usize;
     /// Default for the maximum number of events per delivery.
     const BATCH: usize;
-    /// The kind's own keys whose values a message may show. A key that is neither here nor in [`Kind::SECRET`] may
-    /// contain a secret: its value is hidden.
+    /// The kind's own keys whose values a message of bikhook may show. A key that is neither here nor in
+    /// [`Kind::SECRET`] may contain a secret: its value is hidden.
     const HARMLESS: &'static [&'static str];
     /// The kind's own keys that hold a secret: a text, `{ env = … }`, `{ file = … }` or `{ generate = … }`.
     const SECRET: &'static [&'static str] = &[];

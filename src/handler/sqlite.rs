@@ -285,7 +285,7 @@ enum Error {
 
 /// How to resolve an error.
 enum Remedy {
-    /// Try again: the error is temporary, also while the handler is being opened.
+    /// Try again, also while the handler is being opened: the error is temporary.
     Wait,
     /// Try again. While the handler is being opened, the error counts as misconfigured.
     Retry,
@@ -319,8 +319,8 @@ impl Error {
         }
     }
 
-    /// The error text. SQLite's message is its quoted part, because it may quote an event, for example if a trigger of
-    /// the table raised it.
+    /// The error text. SQLite's message is the quoted part of this text, because the message may quote an event, for
+    /// example if a trigger of the table raised the error.
     fn text(&self) -> FailureText {
         match self {
             Self::Sqlite(path, error) => FailureText::from(path.display()).saying(error),

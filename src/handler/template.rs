@@ -65,7 +65,7 @@ impl Placeholder {
 pub enum TemplateError {
     #[error("must not be empty: write a template such as \"bik.{{source}}.{{event}}\"")]
     Empty,
-    /// A placeholder does not exist.
+    /// The text has an unknown placeholder.
     #[error("unknown placeholder {{{0}}}: use {{source}}, {{event}}, {{class}} or {{status}}")]
     Unknown(String),
     /// A brace has no matching brace.
@@ -111,7 +111,8 @@ impl Template {
         Self { parts: vec![Part::Text(text.to_owned())] }
     }
 
-    /// The template `bik.{source}.{event}`, the default of kinds whose names are divided by dots.
+    /// The template `bik.{source}.{event}`, the default of kinds whose subjects or routing keys have parts with dots
+    /// between them.
     pub fn by_source_and_event() -> Self {
         let dot = |text: &str| Part::Text(text.to_owned());
         let (source, event) = (Part::Value(Placeholder::Source), Part::Value(Placeholder::Event));

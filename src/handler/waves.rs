@@ -1,14 +1,14 @@
 //! Splits a batch into waves, whose events can be in flight together.
 //!
 //! A destination keeps the order in which it receives events, but it may reject one event and accept the next. So a
-//! wave has at most one event of each message. The next wave is sent only after the destination has confirmed every
+//! wave has at most one event of each BIK message. The next wave is sent only after the destination has confirmed every
 //! event of the wave before.
 
 use std::collections::HashSet;
 
 use super::Delivery;
 
-/// Splits events into waves with at most one event of each message, in order.
+/// Splits events into waves with at most one event of each BIK message, in order.
 pub(super) fn waves(events: &[Delivery]) -> impl Iterator<Item = &[Delivery]> {
     let mut rest = events;
     std::iter::from_fn(move || {

@@ -21,8 +21,8 @@ use crate::{
     secret::Secret,
 };
 
-/// How many bytes of the source, the event name and the id are passed, each in its environment variable. The system
-/// limits the size of the environment.
+/// At most this many bytes of the source are passed, and as many of the event name and of the id. The system limits the
+/// size of the environment.
 const VARIABLE_BYTES: usize = 1024;
 
 /// The program to start, with its arguments, working directory and environment.

@@ -45,8 +45,8 @@ impl Worker {
     /// Sends an event to the process and waits for its answer. The inner result is the answer.
     ///
     /// # Errors
-    /// Returns [`Broken`] if the process ended, closed a pipe, or wrote an invalid answer or one too many. The caller
-    /// must start another process.
+    /// Returns [`Broken`] if the process ended, closed a pipe, or wrote an invalid or an extra answer. The caller must
+    /// start another process.
     pub(super) async fn hand(&mut self, delivery: &Delivery) -> Result<Result<(), Failure>, Broken> {
         // Earlier unsolicited output would be taken for the answer to this event.
         if let Ok(Ok([_, ..])) = timeout(Duration::ZERO, self.stdout.fill_buf()).await {

@@ -3,10 +3,10 @@
 //! By default the program runs once for each event, and its exit code decides the outcome. With `mode = "lines"` it
 //! keeps running, reads one line for each event, and answers each with a line: `ok`, `refuse TEXT` or `retry TEXT`.
 //!
-//! The program leads its own process group. The whole group is killed when the program ends, after a delivery that
-//! timed out or an invalid answer, and when the receiver stops. So processes that the program started do not outlive
-//! it, unless they leave the group. If the receiver itself is killed, the next receiver kills the leftover programs
-//! before its first delivery.
+//! The program leads its own process group. The whole group is killed when the program ends, when a delivery times out,
+//! when an answer is invalid, and when the receiver stops. So processes that the program started do not outlive it,
+//! unless they leave the group. If the receiver itself is killed, the next receiver kills the leftover programs before
+//! its first delivery.
 
 mod command;
 mod group;
@@ -127,7 +127,8 @@ impl Kind for Exec {
     }
 }
 
-/// Kills programs that killed receivers left running. Returns this receiver's mark; `None` if /proc cannot be read.
+/// Kills the programs of earlier receivers that were killed. Returns this receiver's mark; `None` if /proc cannot be
+/// read.
 fn end_orphans(handler: &str) -> Result<Option<Mark>, String> {
     let mark = match Mark::own() {
         Ok(mark) => mark,

@@ -18,8 +18,8 @@ const PIPES: Duration = Duration::from_secs(1);
 /// Runs the program with one event, until it ends.
 ///
 /// # Errors
-/// Returns the failure if the program cannot be started, or the failure for its exit code or signal, with the end of
-/// standard error in its text.
+/// Returns a failure if the program cannot be started, exits with a code other than 0, or is ended by a signal. For an
+/// exit code or a signal, the failure's text contains the end of standard error.
 pub(super) async fn run(program: &Program, delivery: &Delivery, body: Body) -> Result<(), Failure> {
     let input = match body {
         Body::Envelope => delivery.to_envelope() + "\n",

@@ -30,9 +30,9 @@ pub(super) async fn outcome(answer: Response, conflict: About) -> Result<(), Fai
     judge(status.as_u16(), class, error, after, conflict)
 }
 
-/// Maps a status to an outcome. 500 and most 4xx are about the event: the destination answered, and may accept another
-/// event. 409 is about `conflict`. A 4xx or 5xx with `Retry-After` is about the destination, whatever its status.
-/// Without it, 502 and 504 are [`About::Unanswered`]; 401, 403, 407, 408, 425, 429, redirects and all other statuses
+/// Maps a status to an outcome. A 4xx or 5xx with `Retry-After` is about the destination. Without `Retry-After`, 500
+/// and most 4xx are about the event: the destination answered, and may accept another event. 409 has the [`About`] in
+/// `conflict`. 502 and 504 are [`About::Unanswered`]. 401, 403, 407, 408, 425, 429, redirects and all other statuses
 /// are about the destination.
 fn judge(
     status: u16,

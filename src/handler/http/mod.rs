@@ -172,8 +172,8 @@ impl Http {
         let sent = match self.send(&connections, self.settings.shape.request(events)).await {
             Err(error) if is_used && client::is_closed_under_request(&error) => {
                 let connections = self.connections.after(&connections).await;
-                // The destination may have received the first request. A 409 to the second request hints at this, but
-                // it counts only after two more attempts got 409.
+                // The destination may have received the first request, so a 409 to the second request is treated like
+                // no answer. The event counts as delivered after two more attempts got 409.
                 if conflict == About::Repetition {
                     conflict = About::Unanswered;
                 }

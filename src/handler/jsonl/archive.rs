@@ -45,7 +45,7 @@ pub(super) struct Archive {
     wanted: AtomicBool,
     running: Mutex<()>,
     stopped: AtomicBool,
-    /// Held as long as the archive, because a run may still use the files after the writer is dropped.
+    /// Held as long as the archive exists, because a run may still use the files after the writer is dropped.
     _lock: Arc<Lock>,
 }
 
@@ -77,8 +77,8 @@ impl Archive {
     }
 
     fn run(&self) {
-        // `wanted` is checked again after the lock is released: a call of `tidy_soon` just before that found the lock
-        // taken and returned.
+        // `wanted` is checked again after the lock is released, because a run that starts just before the release finds
+        // the lock taken and returns.
         while self.wanted.load(Ordering::SeqCst) {
             let running = self.running.try_lock();
             if matches!(running, Err(TryLockError::WouldBlock)) {
@@ -92,7 +92,7 @@ impl Archive {
         }
     }
 
-    /// Deletes leftovers of interrupted compressions. As the rules say, also deletes surplus files, and compresses the
+    /// Deletes leftovers of interrupted compressions. Then applies the rules: deletes surplus files, and compresses the
     /// uncompressed files.
     ///
     /// # Errors
@@ -168,8 +168,8 @@ impl Archive {
             let read = from.read(&mut chunk)?;
             if read == 0 {
                 let to = encoder.finish()?;
-                // Keep the modification time: by it the next start decides which files may have lines of unsettled
-                // events.
+                // Keep the modification time. The next start uses the time to decide which files may have lines of
+                // unsettled events.
                 if let Err(error) = from.metadata().and_then(|plain| to.set_modified(plain.modified()?)) {
                     debug!(%error, "modification time of a compressed file could not be set");
                 }

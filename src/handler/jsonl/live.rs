@@ -1,5 +1,5 @@
-//! The live file, which is written. This module opens the file, removes a failed batch and a torn last line, appends,
-//! and detects that the file was moved away.
+//! The live file: the file that is being written. This module opens the file, removes a failed batch and a torn last
+//! line, appends, and detects that the file was moved away.
 
 use std::{
     fs::{self, File, Metadata, OpenOptions},
@@ -13,7 +13,7 @@ use tracing::warn;
 use super::error::Error;
 use crate::{file_id::FileId, folder};
 
-/// How every line begins, as written by `Event::to_json_line`, and so every file of this handler.
+/// The first bytes of every line that `Event::to_json_line` writes, and so of every file of this handler.
 pub(super) const FIRST_BYTES: &[u8] = b"{\"seq\":";
 /// How many bytes are read at once when searching for the last line break.
 const CHUNK_BYTES: u64 = 64 * 1024;
@@ -40,7 +40,7 @@ pub(super) struct Cut {
 
 impl Live {
     /// Opens the file or creates it. Truncates it to `cut` if `cut` is for this file, and removes a torn last line. All
-    /// of this is on disk when it returns.
+    /// of this is on disk when the function returns.
     ///
     /// # Errors
     /// Returns an error if the path is not a file of this handler, if the file is damaged, or if the file system fails.
@@ -117,7 +117,7 @@ impl Live {
         self.cut_back(end)
     }
 
-    /// Returns an error if the file does not begin as one of this handler.
+    /// Returns an error if the file does not begin like a file of this handler.
     fn check_beginning(&self) -> Result<(), Error> {
         let mut first = [0; FIRST_BYTES.len()];
         let len = usize::try_from(self.len).unwrap_or(usize::MAX).min(first.len());

@@ -199,7 +199,8 @@ mod tests {
         std::fs::read_to_string(path).unwrap().lines().count()
     }
 
-    /// Polls a delivery once and drops it. The writer is free, so its events are written although it is cancelled.
+    /// Polls a delivery once and drops it. The writer is free, so the events are written although the delivery is
+    /// cancelled.
     async fn give_up(jsonl: &Jsonl, events: &[Delivery]) {
         let mut delivery = Box::pin(jsonl.deliver(events));
         assert!(futures_util::poll!(&mut delivery).is_pending());

@@ -38,8 +38,8 @@ pub(super) fn is_whole(line: &[u8]) -> bool {
 /// Repairs the file, and logs the repair as an error.
 ///
 /// # Errors
-/// Returns [`Error::Foreign`] if the file has no line of this handler, and is not what a power cut leaves of such
-/// lines. Returns file system errors.
+/// Returns [`Error::Foreign`] if the file has no complete line of this handler, and a power cut cannot be the reason.
+/// Returns file system errors.
 pub(super) fn repair(path: &Path) -> Result<(), Error> {
     let unfinished = with_suffix(path, ".repairing");
     let copied = copy_lines(path, &unfinished, UNSYNCED_BYTES).map_err(Error::io("repair", path))?;
@@ -74,13 +74,13 @@ struct Copied {
     torn_bytes: u64,
     /// The longest run of zeros, in bytes.
     zeros: u64,
-    /// True if there is a control character outside of complete lines, which no line of this handler has.
+    /// True if there is a control character outside of complete lines. No line of this handler contains one.
     is_binary: bool,
 }
 
 impl Copied {
-    /// Returns whether the file may be this handler's. Without any complete line, it may be only if it is empty or all
-    /// zeros, or if at least one sector is lost and the rest is text.
+    /// Returns whether the file may be this handler's. One complete line is enough. A file without any must be empty or
+    /// all zeros, or must have at least one lost sector and otherwise only text.
     fn is_ours(&self) -> bool {
         let is_torn = self.zeros >= SECTOR_BYTES && !self.is_binary;
         self.kept_lines + self.cut_lines > 0 || self.torn_bytes == 0 || is_torn
@@ -112,7 +112,8 @@ fn copy_lines(from: &Path, to: &Path, unsynced_bytes: u64) -> io::Result<Copied>
             break;
         }
         let is_good = line.ends_with(b"\n") && is_whole(&line);
-        // Sectors are lost as a whole; the first one may begin with synced lines.
+        // A lost block ends at the end of a sector. It begins at the start of a sector, or after a line that was synced
+        // earlier.
         let is_lost_block = zeros > 0
             && (is_behind_line || at.is_multiple_of(SECTOR_BYTES))
             && (at + zeros).is_multiple_of(SECTOR_BYTES);

@@ -24,8 +24,9 @@ const TAIL_BYTES: u64 = 64 * 1024 * 1024;
 /// file must be decompressed from its beginning.
 const COMPRESSED_LINES: usize = 500_000;
 /// The longest time from the writing of a line until its event is settled. If the live file was created at least this
-/// long before its last change, all lines of unsettled events are in it, and no rotated file is read. A rotated file
-/// whose last change was at least this long before that of the newest one has no such line either.
+/// long before its last change, all lines of unsettled events are in the live file, and no rotated file is read.
+/// Otherwise rotated files are read, the newest first. Reading ends at a file that was last changed at least this long
+/// before the newest rotated file: that file and older ones have no line of an unsettled event.
 const SETTLED: Duration = Duration::from_mins(10);
 
 /// Identifies a line: its `seq`, and a digest of its `receivedAt`, because a new journal counts from 1 again.
@@ -82,8 +83,8 @@ impl Tail {
         let listed = names.rotated().map_err(io::Error::other)?;
         let mut newest_change = None;
         for (rotated, _) in listed.iter().rev() {
-            // The file may be compressed right now. Its compressed form exists before the uncompressed file is deleted,
-            // so one of the two is found.
+            // The archive may be compressing the file now. The compressed file exists before the uncompressed file is
+            // deleted, so one of the two is found.
             let (plain, gzip) = (names.plain(rotated), names.gzip(rotated));
             let (file, path, is_plain) = match folder::if_exists(File::open(&plain))? {
                 Some(file) => (file, plain, true),

@@ -2,12 +2,12 @@
 //!
 //! The end of the file is recorded as a [`Cut`] before each batch. After any failure (a short write, a full disk, a
 //! failed sync, a panic), the file is closed, reopened, and truncated to that end before anything else is written.
-//! After an error this is done at once; if it fails, and after a panic, it is done before the next batch. So a retry of
-//! the batch continues where the file ended before the failure.
+//! After an error, the file is truncated at once. After a panic, or if this truncation fails, the file is truncated
+//! before the next batch. So a retry of the batch starts where the failed batch started.
 //!
-//! If the process dies in between, it leaves at most a torn line and whole lines of an unsettled batch. The next start
-//! removes the torn line. The events of the batch are delivered again, and the [`Tail`] shows that their lines are
-//! already there.
+//! If the process dies before a batch is settled, whole lines of the batch and a torn line may be left. The next start
+//! removes the torn line. The events of the batch are delivered again, and the [`Tail`] shows which lines are already
+//! there.
 
 use std::{fs, path::Path, sync::Arc};
 
@@ -101,8 +101,8 @@ impl Writer {
     }
 
     /// Rotates the file if `more_bytes` would make it larger than the limit, or, with `daily`, if its last change was
-    /// on an earlier UTC day. Never rotates an empty file, so a batch above the limit is not split but gets a file of
-    /// its own. Returns whether the file was rotated.
+    /// on an earlier UTC day. Never rotates an empty file. A batch above the limit is not split; it gets a file of its
+    /// own. Returns whether the file was rotated.
     ///
     /// # Errors
     /// Returns an error if the file cannot be opened or renamed. No data is lost: the file has either its old or its

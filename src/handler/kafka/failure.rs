@@ -117,8 +117,8 @@ pub(super) fn of_message(topic: &str, error: &KafkaError) -> Failure {
     }
 }
 
-/// Returns the more important of two failures in one batch: a wrong setting comes before a failure to retry, and that
-/// before a refusal. Of two equal failures it returns `known`.
+/// Returns the more important of two failures in one batch: [`Failure::Misconfigured`] and [`Failure::Gone`] first,
+/// then [`Failure::Retry`], then [`Failure::Refuse`]. If both are equally important, returns `known`.
 pub(super) fn worse(known: Option<Failure>, other: Failure) -> Failure {
     let rank = |failure: &Failure| match failure {
         Failure::Refuse { .. } => 0,

@@ -65,8 +65,9 @@ impl Link {
         !self.given_up.is_so() && !self.watch.has_trouble() && !self.producer.as_ref().is_none_or(has_ended)
     }
 
-    /// Sends the messages of a wave together, and marks the deliveries that are acknowledged. Returns when every
-    /// message has a report, or when the producer becomes unusable, for example because all brokers are down.
+    /// Sends the messages of a wave together, and marks the deliveries that are acknowledged. A wave has at most one
+    /// event of each BIK message. Returns when every Kafka message has a report, or when the producer becomes unusable,
+    /// for example because all brokers are down.
     pub(super) async fn send(
         &self,
         wave: &[Delivery],

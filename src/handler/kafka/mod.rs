@@ -120,7 +120,7 @@ impl Kafka {
     /// Forgets the link, so that no new delivery uses it. Its producer and queue are dropped when its last delivery
     /// ends.
     fn leave(&self, link: &Arc<Link>) {
-        // The holder of the lock is about to replace the link as well.
+        // If the lock is taken, its holder or the next delivery replaces the link, because the link is not sound.
         if let Ok(mut held) = self.link.try_lock() {
             held.take_if(|held| Arc::ptr_eq(held, link));
         }

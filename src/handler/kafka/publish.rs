@@ -11,7 +11,8 @@ use super::{
 /// Sends the events and marks those that are acknowledged. Returns when all events are acknowledged.
 ///
 /// # Errors
-/// Returns a [`Failure`] of the first wave that failed. Later waves were not sent.
+/// Returns the refusal of an event that is too large; then nothing was sent. Otherwise returns a [`Failure`] of the
+/// first wave that failed; later waves were not sent.
 pub(super) async fn publish(link: &Link, settings: &Settings, events: &[Delivery]) -> Result<(), Failure> {
     // All messages are built and checked before the first is sent.
     let messages = events.iter().map(|delivery| Message::of(delivery, settings));

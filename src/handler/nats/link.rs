@@ -14,8 +14,7 @@ use super::{
 };
 use crate::handler::{Failure, FailureText, given_up::GivenUp};
 
-/// How long to wait for a server. When this time has passed, the next server is left to the next call of
-/// [`Link::connect`].
+/// How long to wait for one server. After this time, a call of [`Link::connect`] also tries no further server.
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long to wait for an acknowledgement of a stream, and for an answer of JetStream.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -32,7 +31,7 @@ pub(super) struct Link {
     pub(super) given_up: GivenUp,
 }
 
-/// The last reported state of a connection.
+/// The state of a connection: sound, or with a known problem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
     Sound,

@@ -11,8 +11,8 @@
 //! this one is acknowledged.
 //!
 //! **A broken connection is not reused.** async-nats would reconnect by itself and send its buffer. Instead, the client
-//! is dropped with its buffer, and the next delivery makes a new one. The same happens after a cancelled delivery: if a
-//! stream hangs, each attempt would add another copy to the buffer.
+//! is dropped with its buffer, and the next delivery makes a new client. A cancelled delivery has the same effect.
+//! Otherwise, while a stream hangs, each attempt would add another copy of the events to the buffer.
 
 mod error;
 mod link;
@@ -44,7 +44,7 @@ struct Kept {
     link: Option<Arc<Link>>,
     /// Index in `url` of the server to try first, modulo the number of servers.
     turn: usize,
-    /// True if the server denied the user a question about streams. Then only acknowledgements show whether a stream
+    /// True if the server does not let the user ask about streams. Then only acknowledgements show whether a stream
     /// exists.
     unchecked: bool,
 }

@@ -127,8 +127,8 @@ impl Message {
     }
 }
 
-/// Returns whether a value may contain this character in a subject without changing the subject's structure. A `$` at
-/// the start would make it a subject of the server.
+/// Returns whether a value may contain this character in a subject without changing the subject's structure. Subjects
+/// that start with `$` are reserved for the server.
 fn is_safe(c: char) -> bool {
     !c.is_whitespace() && !c.is_control() && !matches!(c, '.' | '*' | '>' | '$')
 }

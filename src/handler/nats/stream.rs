@@ -18,15 +18,16 @@ use super::{
 };
 use crate::handler::Failure;
 
-/// How long a stream that the handler creates detects duplicate ids. Longer than the default of `probe_max` (5
-/// minutes); an event that is set aside may be tried again later than this.
+/// How long a stream that the handler creates detects duplicate ids. By default, probes of an unwell destination are at
+/// most about 5 minutes apart (`probe_max`). An event that is set aside may wait longer than 10 minutes, so its
+/// duplicate may be missed.
 const REMEMBERS: Duration = Duration::from_mins(10);
 
 /// Checks that a stream captures at least some of the possible subjects. Creates a missing stream if configured.
 ///
 /// # Errors
-/// Returns a [`NatsFailure`]. If no stream captures the subjects, its text has the command that creates or changes a
-/// stream.
+/// Returns a [`NatsFailure`]. If no stream captures the subjects, the failure's text has the command that creates or
+/// changes a stream.
 pub(super) async fn check(link: &Link, settings: &Settings) -> Result<(), NatsFailure> {
     let pattern = settings.subject_pattern();
     let Some(name) = &settings.stream else { return any(link, &pattern).await };

@@ -1,4 +1,4 @@
-//! Errors of the database, and how dispatch sees them.
+//! Errors of the database, and their mapping to delivery failures.
 
 use std::{error::Error as _, io, iter};
 
@@ -20,7 +20,7 @@ pub enum Error {
     Unfit(String),
 }
 
-/// The class of an error. Its text is safe for logs.
+/// The class of an error. The text of the class is safe for logs.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 pub enum ErrorClass<'a> {
     /// The database did not answer in time.
@@ -54,8 +54,8 @@ pub struct PoolerRefusal {
 }
 
 impl PoolerRefusal {
-    /// Classifies the message of an error with SQLSTATE 08P01. `None` for any other message, such as that of a pooler
-    /// that is full or has no server: a retry may help.
+    /// Classifies the message of an error with SQLSTATE 08P01. Returns `None` for a message that is not listed here: a
+    /// retry may help, for example if the pooler is full or has no server.
     fn of(message: &str) -> Option<Self> {
         let says = |words: &str| message.contains(words);
         let (class, advice) = if says("unsupported startup parameter") {
@@ -95,7 +95,7 @@ fn story(error: &tokio_postgres::Error) -> FailureText {
 }
 
 impl Error {
-    /// The error text in its two parts: the handler's words, and what it quotes.
+    /// The error text in two parts: the handler's words, and the quoted text.
     pub fn text(&self) -> FailureText {
         match self {
             Self::Postgres(error) => story(error),
@@ -103,7 +103,7 @@ impl Error {
         }
     }
 
-    /// The class, which decides how dispatch sees the error.
+    /// The class, which decides the kind of [`Failure`].
     pub fn class(&self) -> ErrorClass<'_> {
         let error = match self {
             Self::Timeout(_) => return ErrorClass::Timeout,
@@ -189,7 +189,7 @@ impl From<Error> for Failure {
         let (class, text) = (error.class().to_string(), error.text());
         match error.class() {
             ErrorClass::Pooler(refusal) => Self::misconfigured(class, text).advised(refusal.advice),
-            // A value, a constraint, or an exception raised by a trigger: about the events.
+            // The events cause these errors: an invalid value, a violated constraint, or an exception of a trigger.
             ErrorClass::State(state) if ["22", "23", "P0"].contains(&&state[..2]) => {
                 Self::refuse(class, text)
             }

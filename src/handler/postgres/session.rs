@@ -1,4 +1,4 @@
-//! One connection with its table prepared. No background task drives it; each user of the session does.
+//! One connection with its table prepared. No background task polls the connection; each call that uses it does.
 //!
 //! The connection may lead to a pooler that uses a different server connection for each transaction (PgBouncer with
 //! `pool_mode = transaction`). So no state outlives a transaction: only `SET LOCAL`, only unnamed statements, and no
@@ -52,8 +52,8 @@ impl Session {
         .await
     }
 
-    /// Returns the token that cancels the running statement, and a future that waits for its end. The future keeps the
-    /// connection open, because a pooler drops a cancel request when its client disconnects.
+    /// Returns the token that cancels the running statement, and a future that waits for the end of the statement. The
+    /// future keeps this connection open, because a pooler drops a cancel request for a closed connection.
     pub(super) fn into_cancellation(self) -> (CancelToken, impl Future<Output = Result<(), Error>>) {
         let Self { client, mut driving, .. } = self;
         let token = client.cancel_token();

@@ -68,7 +68,7 @@ impl Address {
     }
 }
 
-/// Runs a call with a timeout, which is an I/O error of the library.
+/// Runs a call with a time limit. A timeout is returned as an I/O error of the library.
 pub(super) async fn within<T>(
     limit: Duration,
     call: impl Future<Output = lapin::Result<T>>,

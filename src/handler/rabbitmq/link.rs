@@ -26,7 +26,7 @@ use super::{
 };
 use crate::handler::{Failure, given_up::GivenUp};
 
-/// How often a delivery in flight checks whether the broker blocks.
+/// How often a delivery in flight checks whether the broker blocks publishers.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// The exchange or the queues that the settings name.

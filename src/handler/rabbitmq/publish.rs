@@ -65,9 +65,10 @@ struct Reply {
 
 /// Returns for each message whether the broker has accepted it. `are_all`: every message got its confirm.
 ///
-/// lapin attaches a returned message to the confirm that it completes next, so only the id tells which message it is.
-/// The broker returns a message before it confirms it. So once all confirms arrived, all returns are known; before
-/// that, only a confirm that came without a returned message shows that no return is waiting.
+/// lapin attaches a returned message to the next confirm that it completes, which may confirm another message. So only
+/// the id identifies the returned message. The broker returns a message before it confirms that message. So all returns
+/// are known once all confirms have arrived. Before that, a confirm with a returned message proves nothing, because
+/// more returns may be waiting. A confirm without one shows that no return is waiting.
 fn accepted(ids: &[Option<String>], replies: &[Reply], are_all: bool) -> Vec<bool> {
     let returned: HashSet<&String> = replies.iter().filter_map(|reply| reply.returned.as_ref()).collect();
     let is_accepted = |(id, reply): (&Option<String>, &Reply)| {

@@ -1,4 +1,4 @@
-//! Maps errors of the server and its answers to delivery failures.
+//! Maps errors of the client library and error answers of the server to delivery failures.
 
 use redis::{ErrorKind, RedisError, ServerError};
 
@@ -56,7 +56,7 @@ impl From<RedisError> for RedisFailure {
     }
 }
 
-/// The error in the library's words, and what the server says in it.
+/// The text of an error: the library's words, and the server's words that they quote.
 fn text(error: &RedisError) -> FailureText {
     FailureText::read(&error.to_string())
 }
@@ -103,8 +103,7 @@ fn of_answer(answer: &ServerError) -> RedisFailure {
     RedisFailure { failure, is_usable }
 }
 
-/// The first error answer of the server, but not `EXECABORT` if there is another answer, because `EXECABORT` only
-/// follows from another error.
+/// The first error answer of the server. `EXECABORT` is returned only if it is alone, because another error causes it.
 fn cause(error: &RedisError) -> Option<ServerError> {
     let errors = error.clone().into_server_errors()?;
     let answers = errors.iter().map(|(_, answer)| answer);

@@ -1,8 +1,8 @@
 //! `kind = "s3"`: puts objects of JSON lines into a bucket of S3, or of a compatible store.
 //!
 //! Each delivery puts one object, which is complete before its events count as delivered. There are no multipart
-//! uploads that a crash could leave incomplete. So the size of an object depends on the events that were pending when
-//! its delivery began. [`Pace`] leaves time for events to accumulate.
+//! uploads that a crash could leave incomplete. The size of an object depends on the events that were pending when its
+//! delivery began. [`Pace`] leaves time for events to accumulate.
 //!
 //! The same events always have the same object name, so a retry replaces the object. After a crash, for example, events
 //! may be batched differently and then be in two objects. Readers should deduplicate by the `key` of each line.
@@ -21,8 +21,7 @@ use object::{Form, Object};
 use pace::Pace;
 use settings::Settings;
 
-/// The name, under the prefix, of an empty object. It is put when the handler opens, to check that the handler may
-/// write.
+/// The name, under the prefix, of an empty object. [`Kind::look`] puts this object to check that the handler may write.
 const PROBE: &str = ".bikhook";
 
 /// Upper limit of `interval`. A delivery has 15 s by default, and the object must be put in the rest of this time.
