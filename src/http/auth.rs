@@ -1,10 +1,10 @@
 //! Authentication of senders (BIK T1).
 //!
 //! The value of the `Authorization` header is parsed into at most one candidate per [`Form`], and each candidate is
-//! hashed. Every candidate is compared with every credential, and matches only one of its kind. The comparison is of
-//! digests, in constant time, and does not stop at the first match. `form` and `not_after` are not secret, so they are
-//! checked after a match. If there are several `Authorization` headers, only the first counts; no sender has a reason
-//! to send two.
+//! hashed. The digest of every candidate is compared with the digest of every credential, in constant time, and the
+//! comparison does not stop at the first match. A pair matches only in [`Form::Pair`], a key only in the other forms.
+//! `form` and `not_after` are not secret, so they are checked after a match. If there are several `Authorization`
+//! headers, only the first counts; no sender has a reason to send two.
 
 use std::sync::{
     Arc,

@@ -326,7 +326,8 @@ where
             stopping = true;
             Pin::new(&mut *connection).graceful_shutdown();
         }
-        // The alarm may fire early, but never late. So it is reset about once a second, not for every request.
+        // Requests move the next check to a later time. They do not reset the alarm: it fires early and is reset then,
+        // about once a second. It never fires late.
         while let Some(next_check) = pulse.next_check() {
             if alarm.is_elapsed() || next_check < alarm.deadline() {
                 alarm.as_mut().reset(next_check);

@@ -1,5 +1,5 @@
 //! Limits failed authentications per address (IPv4, or IPv6 /64). Above the limit, only the answer to a *failure* is
-//! delayed. A valid credential from the same address, such as that of a proxy, never waits.
+//! delayed. A valid credential never waits, even if other requests from the same address (a proxy, for example) fail.
 
 use std::{
     hash::{BuildHasher, RandomState},

@@ -101,8 +101,8 @@ const fn is_line_break(byte: u8) -> bool {
     matches!(byte, b'\r' | b'\n')
 }
 
-/// Returns whether the bytes are a method or the beginning of one, after any line breaks. TLS and other protocols are
-/// not; hyper refuses them at once.
+/// Returns whether the bytes may begin with a method, after any line breaks. The bytes of TLS and of most other
+/// protocols do not; hyper refuses them at once.
 fn begins_with_method(bytes: &[u8]) -> bool {
     let mut text = bytes.iter().skip_while(|byte| is_line_break(**byte));
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);

@@ -21,8 +21,8 @@ impl Rate {
         Self { period_ns, interval_ns: period_ns.checked_div(u64::from(count)).unwrap_or(u64::MAX) }
     }
 
-    /// Takes one at the time `now_ns`, or returns how long to wait, at most the period. `due_ns` is the state and
-    /// starts at 0.
+    /// Takes one permit at the time `now_ns`, or returns how long to wait, at most the period. `due_ns` is the state
+    /// and starts at 0.
     pub(super) fn take(&self, due_ns: &AtomicU64, now_ns: u64) -> Result<(), Duration> {
         let next = |due: u64| due.max(now_ns).saturating_add(self.interval_ns);
         due_ns
@@ -54,7 +54,7 @@ impl Pace {
         Self { rate: Rate::per(count, period), started: Instant::now(), due_ns: AtomicU64::new(0) }
     }
 
-    /// Takes one, or returns how long to wait.
+    /// Takes one permit, or returns how long to wait.
     pub(super) fn take(&self) -> Result<(), Duration> {
         self.rate.take(&self.due_ns, nanos(self.started.elapsed()))
     }

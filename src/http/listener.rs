@@ -43,8 +43,8 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Serves until `stop` resolves; its value is the time at which to give up. After `stop`, no connection is accepted,
-/// idle connections close at once, and requests in flight may finish until the time to give up. Of the settings, only
-/// those of connections and heads count.
+/// idle connections close at once, and requests in flight may finish until the time to give up. Only the settings of
+/// connections and heads are used.
 pub async fn serve<S: Site>(
     listener: TcpListener,
     site: S,

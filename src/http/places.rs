@@ -18,7 +18,7 @@ pub(super) struct IntakeRoom {
     taken: Gauge,
 }
 
-/// One of the limits: a part that all sources share, and the size of the reserve that each source has besides.
+/// One of the limits: the part that all sources share, and the size of each source's reserve.
 struct SharedPart {
     semaphore: Arc<Semaphore>,
     size: u32,
@@ -63,9 +63,9 @@ pub(super) struct Places {
 }
 
 impl Places {
-    /// Admits a request: reserves one request in flight, and that many bytes for its body. Waits until both are free,
-    /// in order of arrival for each part; `None` if they are not free by `until`. If the source can never have that
-    /// many bytes, all that it can have are reserved.
+    /// Admits a request: reserves one request in flight, and the given number of bytes for its body. Waits until both
+    /// are free; requests that wait for the same part get it in order of arrival. Returns `None` if they are not free
+    /// by `until`. If the source can never have so many bytes, reserves all bytes that the source can have.
     pub(super) async fn take(&self, bytes: usize, until: Instant) -> Option<RequestPlace> {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let taken = timeout_at(until, self.wait(bytes)).await.ok()?;

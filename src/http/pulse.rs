@@ -31,8 +31,8 @@ const KEEP_BUFFERS: Duration = Duration::from_secs(1);
 pub(super) struct Timeouts {
     /// From the first byte of a head to its last.
     pub(super) head: Duration,
-    /// From the start of the connection or from an answer to the next byte, and between two parts of an answer that the
-    /// peer takes.
+    /// From the start of the connection, or from the end of an answer, until the next byte. Also between two parts of
+    /// an answer that the peer takes.
     pub(super) idle: Duration,
     /// Replaces `idle` until the connection has sent an accepted credential.
     pub(super) stranger_idle: Duration,
@@ -264,8 +264,8 @@ impl Pulse {
         }
     }
 
-    /// Returns whether to withhold these bytes from the peer. During a head hyper writes nothing but its own error
-    /// answer, so that is withheld and its status recorded.
+    /// Returns whether to withhold these bytes from the peer. During a head, hyper writes nothing but its own error
+    /// answer. That answer is withheld, and its status is recorded.
     pub(super) fn withholds(&self, bytes: &[u8]) -> bool {
         let withholds = self.phase() == ConnectionPhase::Head && self.flushed.load(Relaxed);
         if withholds && self.withheld().is_none() {

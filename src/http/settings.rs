@@ -45,9 +45,9 @@ pub struct Settings {
     /// Maximum number of open connections. A further connection closes the one that has been idle longest, or else one
     /// with an unfinished head.
     pub connections: usize,
-    /// Maximum number of connections from one address (IPv4, or IPv6 /64) without an accepted credential. When a new
-    /// one exceeds it, the connection with the oldest unfinished head is dropped, else the one idle longest is closed;
-    /// if all are busy, none is.
+    /// Maximum number of connections from one address (IPv4, or IPv6 /64) without an accepted credential. If a new
+    /// connection exceeds this number, the connection with the oldest unfinished head is closed, or else the one that
+    /// has been idle longest. If all are busy, none is closed.
     pub connections_per_address: usize,
     /// Addresses and networks that many senders share. They are exempt from `connections_per_address` and
     /// `unauthenticated_idle_timeout`.

@@ -92,7 +92,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Socket<T> {
     }
 }
 
-/// A response body. Reports to the pulse when hyper has taken all of it.
+/// A response body. Reports to the pulse when hyper drops it: hyper has then taken all of it, or has given up.
 pub(super) struct ResponseBody<B> {
     pub(super) body: B,
     pub(super) pulse: Arc<Pulse>,

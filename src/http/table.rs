@@ -1,16 +1,17 @@
 //! The open connections of a listener, and the choice of the one to close when a limit is reached.
 //!
-//! A new connection is never refused: at a limit, an open connection is closed for it. At the limit on connections,
-//! that is one that is already closing, else the one that has been idle longest, else one with an unfinished head; if
-//! all are busy, the new connection waits. Above the limit on the bytes of unfinished heads over all connections, the address with the most
-//! bytes loses its oldest unfinished head.
+//! A new connection is never refused. At the limit on connections, an open connection is closed for the new one: a
+//! connection that is already closing, else the one that has been idle longest, else one with an unfinished head. If
+//! all are busy, the new connection waits. The unfinished heads of all connections together have a limit on their
+//! bytes. Above that limit, the address with the most bytes loses its oldest unfinished head.
 //!
 //! A *stranger* is a connection that has not sent an accepted credential and does not come from a trusted proxy.
 //! Strangers are limited per address (IPv4, or IPv6 /64). A new stranger above the limit closes the stranger of its
 //! address with the oldest unfinished head, or else the one that has been idle longest; if all are busy, none is
 //! closed.
 //!
-//! No call waits for a connection, and a head that is complete after the first read does not take the lock.
+//! No call waits until a connection obeys its order. A connection whose head is complete after the first read does not
+//! lock the table for that head.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -30,8 +31,8 @@ use super::{
     settings::Settings,
 };
 
-/// How many idle connections one scan keeps at most. It keeps more than one, for later calls, because a scan visits all
-/// connections.
+/// Maximum number of idle connections that one scan keeps. A scan visits all connections, so it also keeps some for
+/// later calls.
 const SCANNED_MAX: usize = 64;
 
 /// The open connections of a listener.
@@ -104,8 +105,9 @@ impl ConnectionTable {
         }))
     }
 
-    /// Frees a slot: a connection that is closing no longer waits for its peer, else the one that has been idle longest
-    /// is closed, else an unfinished head is dropped. If all are busy, does nothing. Requests in flight are never cut.
+    /// Frees a slot. Tells a connection that is already closing to leave without waiting for its peer, else closes the
+    /// one that has been idle longest, else drops an unfinished head. If all are busy, does nothing. Requests in flight
+    /// are never cut.
     pub(super) fn make_room(&self) {
         let mut open = self.open();
         let ordered = open.close_longest_idle() || open.close_oldest_head();
@@ -217,9 +219,9 @@ impl OpenConnections {
         }
     }
 
-    /// Drops an unfinished head. Heads of strangers go before others, then those of the address with the most bytes,
-    /// then the oldest. Returns false if every unfinished head is already being dropped. The dropped connection does not wait until the peer has read the answer, because a peer that does not read would delay the
-    /// new connection.
+    /// Drops an unfinished head. Prefers a head of a stranger, then the address with the most bytes, then the oldest
+    /// head. Returns false if every unfinished head is already being dropped. The dropped connection does not wait
+    /// until the peer has read the answer, because a peer that does not read would delay the new connection.
     fn close_oldest_head(&mut self) -> bool {
         let stranger = self.oldest_head(|pulse| !pulse.is_known());
         let Some((origin, begin, id)) = stranger.or_else(|| self.oldest_head(|_| true)) else { return false };
@@ -344,7 +346,7 @@ impl Member {
     }
 }
 
-/// Keeps a connection in the table while it exists.
+/// Keeps a connection in the table until this value is dropped.
 pub(super) struct Membership(pub(super) Arc<Member>);
 
 impl Drop for Membership {

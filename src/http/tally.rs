@@ -25,7 +25,8 @@ const STATUSES: [StatusCode; 13] = [
     StatusCode::INTERNAL_SERVER_ERROR,
 ];
 
-/// The counters of one source, or of the requests that match no source or are incomplete or invalid.
+/// The counters of one source, or of all requests without a source: those that match none, and incomplete or invalid
+/// ones.
 pub(super) struct Tally {
     source: Arc<str>,
     answers: [Answers; STATUSES.len()],
@@ -138,7 +139,7 @@ pub(super) struct RequestContext {
     pub(super) peer: IpAddr,
 }
 
-/// Counts since the start, for the log summary once a minute: of events, and of refused requests.
+/// Numbers of events and of refused requests. The log summary, once a minute, shows how much they grew.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Totals {
     pub(super) accepted: u64,

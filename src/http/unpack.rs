@@ -117,9 +117,9 @@ fn in_time(until: Instant) -> Result<(), UnpackError> {
     if Instant::now() < until { Ok(()) } else { Err(UnpackError::TooLate) }
 }
 
-/// Decompresses one zlib stream (or raw deflate if `zlib` is false), which must end exactly at the last byte. Raw
-/// deflate has no checksum, and the start of other data may look like a valid stream. (flate2's readers are not used,
-/// because they do not tell a complete stream from a truncated one.)
+/// Decompresses one zlib stream (or raw deflate if `zlib` is false). The stream must end exactly at the last byte,
+/// because raw deflate has no checksum, and the start of other data may look like a valid stream. (flate2's readers are
+/// not used, because they do not tell a complete stream from a truncated one.)
 fn inflate(packed: &[u8], limit: usize, until: Instant, zlib: bool) -> Result<Bytes, UnpackError> {
     let mut decoder = Decompress::new(zlib);
     let mut unpacked = Vec::new();
