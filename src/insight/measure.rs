@@ -48,7 +48,7 @@ fn show_waiting(connection: &Connection, metrics: &Metrics, now: Timestamp) -> r
     Ok(())
 }
 
-/// Sets the time since the last event of each configured source, which may be before this process started.
+/// Sets the time since the last event of each configured source. That event may be older than this process.
 fn show_silence(connection: &Connection, metrics: &Metrics, now: Timestamp) -> rusqlite::Result<()> {
     for row in ask::sources(connection, now)? {
         // A source that is no longer configured has no metric, because it would be silent forever.

@@ -161,7 +161,7 @@ impl Insight {
                 let full = matches!(*state.borrow(), JournalState::Full { .. });
                 let succeeded = tokio::select! {
                     succeeded = self.try_to(self.process_next(&*journal, cursor)), if !full => succeeded,
-                    // The thread finishes its current task; the stop does not wait for it.
+                    // The thread finishes its current request; this function does not wait for the result.
                     _ = stop.wait_for(|stop| *stop), if !full => break,
                     else => false,
                 };
@@ -184,9 +184,9 @@ impl Insight {
         }
     }
 
-    /// Deletes all messages and customers, and the figures that the journal can restore; then processes the journal
-    /// again. Resolves once this has started. Figures of events that the journal no longer has stay; messages and
-    /// customers that only such events mention are lost.
+    /// Deletes all messages and customers, and the figures that the journal can restore, and resolves. After that,
+    /// [`Insight::run`] processes the journal again. Figures of events that the journal no longer has stay; messages
+    /// and customers that only such events mention are lost.
     ///
     /// # Errors
     /// Returns an [`Error`] if the journal or the file fails.

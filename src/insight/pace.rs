@@ -12,9 +12,9 @@ const CAUGHT_UP: u64 = 2_000;
 const REST: Duration = Duration::from_secs(5);
 /// The maximum of that pause.
 const LONGEST_REST: Duration = Duration::from_secs(60);
-/// Above this many events per second, insight leaves most of the machine to intake, and lags. It keeps up with half
-/// of this rate. Its thread has the lowest priority, but still takes a full share of the disk, the caches and the
-/// core's other hyperthread.
+/// Above this many events per second, insight leaves most of the machine to intake, and lags. At half of this rate,
+/// insight keeps up. The lowest priority for insight's thread is not enough: the thread still takes a full share of the
+/// disk, the caches and the core's other hyperthread.
 const BUSY_PER_SECOND: u64 = 10_000;
 /// Above that rate, the pause is this many times as long as the batch took, up to the maximum below.
 const GIVE_WAY: u32 = 11;
@@ -24,7 +24,7 @@ const LONGEST_GIVE_WAY: Duration = Duration::from_secs(4);
 /// The state that the next pause depends on.
 pub(super) struct InsightPace {
     failures: u32,
-    /// The tip when the previous batch began, and the time of that.
+    /// The tip when the previous batch began, and when that batch began.
     before: (u64, Instant),
 }
 

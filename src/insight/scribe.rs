@@ -121,7 +121,8 @@ fn work(
         });
         // The requester may no longer wait for the reply.
         drop(reply.send(done.map_err(|error| Error::from(&error))));
-        // Purge once after each request, so that purging continues under load; purge everything while no request waits.
+        // If a purge is due, run it once after each request, so that purging continues under load. While no request
+        // waits, repeat it until nothing is left.
         while due <= Instant::now() {
             due = purge(&mut ledger, retention, &clock);
             // A stop does not wait for the purge: it continues after the next start.
@@ -180,7 +181,7 @@ mod tests {
     async fn expired_rows_are_deleted_under_traffic_and_completely() {
         let folder = tempfile::tempdir().unwrap();
         let (scribe, _, asks) = scribe(&folder);
-        // More than one purge deletes, and no tick follows.
+        // These are more messages than one purge deletes, and no tick follows.
         scribe.ask(ScribeOp::Apply { after: 0, events: events(1..=5_000), through: 5_000 }).await.unwrap();
         let left = || asks.query_row("SELECT count(*) FROM message", [], |row| row.get::<_, i64>(0)).unwrap();
         let begun = Instant::now();

@@ -43,8 +43,8 @@ impl Spread {
         self.0.values().sum()
     }
 
-    /// Returns the duration that this share (0 to 1) of all durations does not exceed, in milliseconds; `None` if
-    /// there are none.
+    /// Returns a percentile in milliseconds: at least `share` (0 to 1) of all durations do not exceed it. `None` if
+    /// there are no durations.
     pub(super) fn percentile(&self, share: f64) -> Option<i64> {
         let count = self.count();
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]

@@ -9,8 +9,8 @@ pub struct AppendBatch {
     pub drafts: Vec<Draft>,
     /// Input that could not be decoded.
     pub quarantined: Vec<Quarantined>,
-    /// Set if this batch was decoded from a quarantine entry. If none of its drafts is stored or is a duplicate, that
-    /// entry stays, and neither the conflicts of the batch nor `quarantined` become further entries.
+    /// Set if this batch was decoded from a quarantine entry. If every draft is a conflict, or there is no draft, that
+    /// entry stays. Then the conflicts and `quarantined` do not become further entries.
     pub retried: Option<RetryOf>,
     /// A guard that is dropped when the append has ended, such as the request's permit in the concurrency limits.
     pub hold: Option<Box<dyn Send>>,
@@ -35,8 +35,8 @@ pub struct AppendReceipt {
     pub duplicates: u32,
     /// Number of quarantined items: undecodable input plus conflicts.
     pub quarantined: u32,
-    /// Number of conflicts: events with the key of a stored event, but other content. They are quarantined, unless a
-    /// retried entry stays.
+    /// Number of conflicts: events with the key of a stored event, but other content. They are quarantined, unless the
+    /// batch comes from a quarantine entry that stays: see [`AppendBatch::retried`].
     pub conflicts: u32,
     /// The last seq of this batch; `None` if it stored no event.
     pub seq: Option<u64>,

@@ -72,8 +72,8 @@ pub struct LaneState {
     pub aside: Vec<Aside>,
     /// Number of dead letters of the lane; 0 for a replay, whose dead letters belong to the handler's own lane.
     pub dead: u64,
-    /// Seqs after the cursor that are dead letters of this lane or replay, in ascending order. For a handler's own lane
-    /// also those whose dead letter was deleted since: dropped, expired, or delivered by a retry.
+    /// Seqs after the cursor that are dead letters of this lane or replay, in ascending order. For a handler's own
+    /// lane, seqs whose dead letter was deleted later are included: it was dropped, expired, or delivered by a retry.
     pub dead_past_cursor: Vec<u64>,
 }
 
@@ -116,7 +116,7 @@ pub struct HandlerProgress {
     pub dead: Option<i64>,
 }
 
-/// Events of a class, in order of seq.
+/// Events of one or both classes, in order of seq.
 #[derive(Clone, Debug, Default)]
 pub struct Claim {
     /// The events, in order of seq.

@@ -53,9 +53,9 @@ pub trait Journal: Send + Sync + 'static {
     /// The trusted clock, which stamps stored rows. Code that compares times with stored times must read this clock.
     fn clock(&self) -> &Clock;
 
-    /// Trusts the wall clock again if it is in doubt, which durably starts a clock era. If deletion by age waits for a
-    /// confirmation after a start, also confirms the clock, until the process ends. Resolves to `false` if the clock
-    /// was neither in doubt nor unconfirmed.
+    /// Trusts the wall clock again if it is in doubt: durably corrects the trusted clock to the wall clock. If deletion
+    /// by age waits for a confirmation after a start, also confirms the clock, until the process ends. Resolves to
+    /// `true` if the clock was in doubt or unconfirmed.
     fn accept_clock(&self) -> JournalFuture<'_, bool>;
 
     /// The state of the journal: the current value and every later change.

@@ -12,7 +12,7 @@ pub struct QuarantineEntry {
     pub id: i64,
     /// The stored bytes with source and reason.
     pub item: Quarantined,
-    /// Where in the bytes the error is, if the detail names a position.
+    /// Where in the bytes the error is, if `item.detail` names a position.
     pub at: Option<Position>,
     /// For a conflict, the seq of the stored event with the same key.
     pub conflicts_with: Option<u64>,

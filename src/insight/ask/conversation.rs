@@ -79,7 +79,8 @@ pub fn contact(connection: &Connection, id: i64) -> rusqlite::Result<Option<Cont
 }
 
 /// Returns a page of customers, the one with the latest event first. With `address`, returns only the customers with
-/// exactly this address, on any channel. The page exceeds the limit if its last event is about several customers.
+/// exactly this address, on any channel. The page may exceed the limit, because customers with the same last event are
+/// on one page.
 ///
 /// # Errors
 /// Returns SQLite errors.
@@ -102,8 +103,8 @@ pub fn contacts(
     Ok(ListPage { rows, next: next.map(u64::cast_signed) })
 }
 
-/// Returns a page of rows, and the seq before which the next page starts. Because the cursor is a seq, a page has all
-/// rows of its last event and can exceed the limit.
+/// Returns a page of rows, and the seq before which the next page starts. Rows with the same seq are on one page, so
+/// the page can exceed the limit.
 fn whole<T>(
     rows: impl IntoIterator<Item = rusqlite::Result<T>>,
     limit: usize,
@@ -193,7 +194,8 @@ impl ConversationEntry {
 }
 
 /// Returns a page of a conversation, newest first: entries first seen before the event `before`. `None` if the
-/// customer is unknown. The page exceeds the limit if several entries were first seen in its last event.
+/// customer is unknown. The page may exceed the limit, because entries that were first seen in the same event are on
+/// one page.
 ///
 /// # Errors
 /// Returns SQLite errors.

@@ -1,4 +1,4 @@
-//! Figures of messages: the funnel, durations, and failures; per hour, grouped as requested.
+//! Figures of messages, grouped as requested: the funnel, durations, and failures.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -21,12 +21,13 @@ use super::{
 };
 use crate::{clock::Timestamp, event::Owner, names::names};
 
-/// Maximum number of groups in an answer, not counting hours and days: the groups with the most messages. The rest is
-/// one group, named `other`.
+/// Maximum number of groups in an answer. The groups with the most messages are shown; the rest is one group, named
+/// `other`. A group that is split by hour or day counts once.
 pub const GROUPS: usize = 500;
 /// Maximum total size of the groups' texts, in bytes.
 const GROUP_BYTES: usize = 256 << 10;
-/// The number of groups is limited only if there are more slices than this.
+/// The number of groups is limited only if there are more slices than this. A slice is a combination of values (source,
+/// store, channel, owner, owner id) by which messages are counted.
 const FEW_SLICES: i64 = 64;
 
 names! {
@@ -154,14 +155,15 @@ pub struct FailureRow {
     /// The values of the group, in the order of `by`; null: the value is unknown.
     pub group: Vec<Option<Arc<str>>>,
     pub class: Arc<str>,
-    /// The meaning of the class; empty if the table does not say.
+    /// The meaning of the class; empty if the table of failure classes has none for it.
     pub about: String,
     /// Number of messages that failed and have not arrived since.
     pub messages: i64,
 }
 
 type GroupValues = Vec<Option<Arc<str>>>;
-/// Receives a row of sums: the ids of its group, the row, and the first column after the group.
+/// Called for each row of sums, with the ids of the row's group, the row, and the index of the first column after the
+/// group.
 type VisitSums<'a> = dyn FnMut(Vec<Option<i64>>, &rusqlite::Row<'_>, usize) -> rusqlite::Result<()> + 'a;
 
 /// Returns the funnel of each group, sorted by the values of the group.

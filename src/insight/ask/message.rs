@@ -21,8 +21,9 @@ use crate::{
 /// The first event of a message is late if it comes more than this many milliseconds after the message was created.
 const LATE_MS: i64 = 60_000;
 
-// The command line reads the state as a `String`. With `deny_unknown_fields`, the schema of a conversation's entry
-// lists these members, instead of referring to this schema, which allows neither the `kind` nor the `text` of an entry.
+// `S`: the command line reads the state as a `String`. `deny_unknown_fields`: with it, this schema forbids other
+// members, such as the `kind` and the `text` of a conversation's entry. So the schema of an entry does not refer to
+// this schema, but lists the members.
 /// A message, as shown in a list.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -131,7 +132,7 @@ pub struct Timeline<S = MessageState> {
 #[serde(rename_all = "camelCase")]
 pub struct Sighting {
     pub seq: u64,
-    /// The reported status; null for the message itself.
+    /// The reported status; null if the event reports none, such as a message from a customer.
     pub status: Option<Arc<str>>,
     /// When the event was received, by our clock.
     pub at: Timestamp,
@@ -141,8 +142,8 @@ pub struct Sighting {
     pub disordered: bool,
     /// Whether the same status had been reported before.
     pub repeated: bool,
-    /// Whether the event came more than a minute after BIK created the message. Only for the first event: later
-    /// statuses repeat `createdAt`.
+    /// Whether the event came more than a minute after BIK created the message. Always false for later events, because
+    /// their statuses repeat `createdAt`.
     pub late: bool,
 }
 

@@ -1,5 +1,5 @@
-//! Questions to insight: functions over a read-only connection. Paged lists are sorted newest first; each page has a
-//! cursor and reads a bounded number of rows.
+//! Questions to insight: functions over a read-only connection. Paged lists are sorted newest first. Each page reads a
+//! bounded number of rows, and says where the next page starts.
 
 mod conversation;
 mod figures;

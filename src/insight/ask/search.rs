@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{clock::Timestamp, event::canonical_address};
 
-/// Maximum number of ids that each [`Path`] returns for a page. A page may have fewer rows than requested and still
-/// have a next page.
+/// Maximum number of ids that each [`Path`] returns for a page. Some of these messages may not meet the other
+/// conditions, so a page may have fewer rows than requested although a next page follows.
 const ROWS_MAX: usize = 10_000;
 /// Maximum number of failure texts that a search by text considers.
 const REASONS_MAX: usize = 200;
@@ -48,7 +48,7 @@ pub struct ListPage<T> {
     pub next: Option<i64>,
 }
 
-/// Returns a page of messages, newest first. A search by message id returns all messages with this id, one per source.
+/// Returns a page of messages, newest first. A search by message id has one page, with at most one message per source.
 ///
 /// # Errors
 /// Returns SQLite errors.
@@ -122,7 +122,7 @@ fn paths(connection: &Connection, query: &SearchQuery) -> rusqlite::Result<Vec<P
     Ok(ids.into_iter().map(|id| Path { condition, value: Some(id) }).collect())
 }
 
-/// Returns the ids in insight's file of a customer, one per address and channel; at most 100.
+/// Returns the ids that a customer has in insight's file: one per address and channel, at most 100.
 fn contacts_of(connection: &Connection, customer: &str) -> rusqlite::Result<Vec<i64>> {
     ids(connection, "SELECT id FROM contact WHERE customer = ?1 LIMIT 100", &[&customer])
 }
@@ -168,7 +168,7 @@ fn bounds(connection: &Connection, query: &SearchQuery) -> rusqlite::Result<(i64
 
 /// A condition on messages that has an index, so that it finds ids in order.
 struct Path {
-    /// The further SQL condition; empty for every message.
+    /// An SQL condition to append; empty to find every message.
     condition: &'static str,
     /// The value in the condition; `None` if there is no condition.
     value: Option<i64>,

@@ -41,7 +41,7 @@ pub(super) struct StoredMessage {
 pub(super) enum StatusOrder {
     /// The first event of the message.
     First,
-    /// New information about the message.
+    /// Any other event about the message.
     Next,
     /// A status that arrives after a later step of the message.
     Disordered,
@@ -116,7 +116,7 @@ impl StoredMessage {
             .optional()
     }
 
-    /// Adds the facts of one event to the message. `created_at` is the time of the fact.
+    /// Adds one fact of an event to the message. `created_at` is the time of the fact, according to BIK.
     pub(super) fn add_fact(
         &mut self,
         event: &Event,
@@ -172,8 +172,7 @@ impl StoredMessage {
         !self.incoming && self.merged.state() == MessageState::Failed
     }
 
-    /// Returns how long after `sent_at` this time is, in ms; `None` if one of the two is unknown, 0 if `at` is
-    /// earlier.
+    /// Returns the time from `sent_at` to `at`, in ms: `None` if one of them is unknown, 0 if `at` is earlier.
     pub(super) fn ms_after_sent(&self, at: Option<Timestamp>) -> Option<i64> {
         Some(at?.ms_since(self.sent_at?).max(0))
     }

@@ -1,6 +1,6 @@
-//! Once a day: deletes failure texts that no message uses. If a vocabulary, or the table of slices (the combinations of
-//! words by which messages are counted), is more than half full, puts `other` in place of the words that are no longer
-//! used. The figures are added to those of `other`.
+//! Once a day, deletes failure texts that no message uses. A vocabulary has the words of one kind, such as the stores.
+//! A slice is a combination of words by which messages are counted. If a vocabulary or the table of slices is more than
+//! half full, puts `other` in place of the words that are no longer used. Their figures are added to those of `other`.
 
 use std::collections::HashSet;
 

@@ -14,9 +14,9 @@ use crate::{clock::Timestamp, settings::Period};
 const PURGE_ROWS: usize = 2_000;
 
 impl Ledger {
-    /// Deletes a part of the data that is older than `retention` at `now`. Returns whether there may be more; if not,
-    /// sums old figures per day and replaces old words. The stored time of deletions may be far behind `now`, because
-    /// the clock may have been corrected. It catches up by at most a day per hour.
+    /// Deletes a part of the data that is older than `retention`. Returns whether there may be more; if not, sums old
+    /// figures per day and replaces old words. The age of data is measured at a stored time, which may be far behind
+    /// `now` after a correction of the clock. The stored time catches up by at most a day per hour.
     ///
     /// # Errors
     /// Returns SQLite errors.

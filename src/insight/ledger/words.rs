@@ -89,8 +89,8 @@ impl WordIds {
         Ok(ids)
     }
 
-    /// Returns the id of a word, cut if it is too long. Stores a new word. A full vocabulary returns the id of
-    /// [`OTHER`].
+    /// Returns the id of a word. A word that is too long is cut. Stores a new word; if the vocabulary is full, returns
+    /// the id of [`OTHER`] instead, unless BIK documents the word.
     pub(super) fn id(
         &mut self,
         connection: &Connection,

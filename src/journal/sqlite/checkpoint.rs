@@ -3,7 +3,7 @@
 //! When a checkpoint has copied the whole log, the next commit writes from the start of the log again and reuses its
 //! blocks. That matters because writing new blocks makes a sync slow. Under load, the writer adds frames faster than
 //! a checkpoint beside it can copy them. So the checkpointer copies what is there, and the writer copies the few
-//! remaining frames between two groups, while no reader holds a page.
+//! remaining frames between two groups (the batches of one commit), while no reader of this process reads.
 //!
 //! SQLite syncs the database file only with the last frame. The writer copies that frame, so it would also wait for
 //! the sync of everything that the checkpointer wrote. Therefore the checkpointer syncs the file, too.
@@ -25,8 +25,9 @@ use crate::disk;
 
 /// A checkpoint starts when the log has this many frames of 4 KiB.
 const START_FRAMES: u32 = 2_000;
-/// Number of frames that may be left to the writer, and the maximum number of passes of a copy to get there.
+/// A copy repeats until at most this many frames are left to the writer.
 const LITTLE_FRAMES: i64 = 100;
+/// Maximum number of passes of one copy.
 const PASSES: u32 = 3;
 /// Limit of the log: 256 MiB of pages. While the log has more frames than this, intake waits until the log is reset.
 pub(super) const MAX_FRAMES: u32 = 65_536;

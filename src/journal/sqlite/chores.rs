@@ -1,5 +1,5 @@
-//! The writer's maintenance between two groups: a slice of retention, the last frames of a checkpoint, a measurement of
-//! the free space, a comparison of the clocks, and a check of the log.
+//! The writer's maintenance between two groups (a group is the batches of one commit): one step of retention, the last
+//! frames of a checkpoint, a measurement of the free space, a comparison of the clocks, and a check of the log.
 
 use std::{
     sync::atomic::Ordering::Relaxed,

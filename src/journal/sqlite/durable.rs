@@ -69,7 +69,8 @@ impl Durable {
     pub(super) fn new(file: File, shared: Arc<SharedState>) -> std::io::Result<Self> {
         let log = Arc::new(LogFile { file, shared });
         let under_way = Arc::new(AtomicUsize::new(0));
-        // Capacity 1: one group is being synced, one waits, and the writer builds one. More would only wait longer.
+        // Capacity 1: one group is being synced, one waits, and the writer builds one. In a larger queue, groups would
+        // only wait longer.
         let (queue, groups) = sync_channel(1);
         let thread = {
             let (log, under_way) = (Arc::clone(&log), Arc::clone(&under_way));
@@ -140,7 +141,7 @@ impl LogFile {
 }
 
 impl CommittedGroup {
-    /// When the oldest append of the group was queued.
+    /// When the oldest append of the group was queued. Without appends: when the writer started the group.
     fn oldest(&self) -> Instant {
         self.appends.first().map_or(self.began, |(append, _)| append.since)
     }

@@ -2,8 +2,9 @@
 //!
 //! Within an era `received_at` never falls, so a bisection finds a time; across eras it may fall. Rows of an earlier
 //! era keep their times, but their age takes the later corrections into account. A row cannot be younger than the
-//! correction that followed it. If a correction is larger than any plausible downtime, the clock was wrong before. Then
-//! its size is added to the times of older rows, so that it does not make them older.
+//! correction that followed it. If a correction is larger than any plausible downtime, the clock was wrong before it.
+//! Then the size of the correction is added to the times of older rows, so that the correction does not make these rows
+//! older.
 
 use rusqlite::{Connection, params};
 
@@ -110,8 +111,8 @@ impl Eras {
         later.iter().fold(time, |time, era| time.plus_ms(era.shift_ms).min(era.began_at))
     }
 
-    /// Converts a horizon to an era: a time of that era is below the result if and only if its [`Self::aged`] time is
-    /// below `horizon`.
+    /// Converts `horizon`, the time in the current era before which rows have expired, to the era with this number. A
+    /// time of that era is below the result if and only if its [`Self::aged`] time is below `horizon`.
     pub(super) fn horizon(&self, era: usize, horizon: Timestamp) -> Timestamp {
         let later = self.0.get(era..).unwrap_or_default();
         later.iter().rev().fold(horizon, |horizon, era| {

@@ -58,8 +58,8 @@ impl DatabaseFile {
         self.lock.release()
     }
 
-    /// Syncs the database file. SQLite itself syncs the file at the end of a checkpoint; an earlier sync makes that one
-    /// fast.
+    /// Syncs the database file. SQLite itself syncs the file at the end of a checkpoint. An earlier sync makes the sync
+    /// by SQLite fast.
     ///
     /// # Errors
     /// Returns an error if the sync fails. After that, the data on disk is unknown.
@@ -153,7 +153,7 @@ impl DatabaseFile {
         Ok(found)
     }
 
-    /// Whether the file is a journal or has no tables, and its format number.
+    /// Returns whether the file is a journal or has no tables. Also returns the format number.
     fn header(&self) -> rusqlite::Result<(bool, i64)> {
         let connection = self.probe()?;
         let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));

@@ -16,7 +16,7 @@ use crate::{
     journal::{AppendBatch, AppendReceipt, RetryOf},
 };
 
-/// Maximum number of events per row of `key_run`. Confirming a key reads one row.
+/// Maximum number of events per row of `key_run`. To compare a key with a stored key, one row is read.
 const RUN: usize = 128;
 /// Bytes per event in a run: 16 of the key, 16 of the content's digest.
 pub(super) const ENTRY: usize = 32;
@@ -71,7 +71,7 @@ impl<'a> CommitGroup<'a> {
     }
 
     /// Stores a batch: new events, conflicts, and undecodable input. A retry of a whole quarantine entry deletes that
-    /// entry. If no draft of a retry is stored or is a duplicate, the entry stays, and the retry quarantines nothing.
+    /// entry. A retry with neither a new event nor a duplicate deletes nothing and quarantines nothing.
     pub(super) fn append(&mut self, batch: &AppendBatch) -> rusqlite::Result<AppendReceipt> {
         let mut receipt = AppendReceipt::default();
         let mut conflicts = Vec::new();

@@ -17,11 +17,12 @@ use crate::{
     journal::{Aside, Ends, Enrolment, LaneId, LaneStart, NewDead, notice},
 };
 
-/// Maximum time between an event becoming a dead letter and its settle, unless the clocks of lane and journal differ.
+/// A dead letter is settled within this time. A longer time means that the clock of the lane differs from the clock of
+/// the journal.
 const SETTLED_WITHIN_MS: i64 = 3_600_000;
 
-/// SQL that marks the events of dead letters as settled, before the dead letters are deleted. Nothing else shows after
-/// a restart that an event past the cursor is settled. `ids` is a list of ids in parentheses, or a query for them.
+/// SQL that marks events past the cursor as settled, before their dead letters are deleted. After a restart, only the
+/// marks show that these events are settled. `ids` is a list of ids in parentheses, or a query for them.
 pub(super) fn mark_settled(ids: &str) -> String {
     format!(
         "INSERT OR IGNORE INTO mark (name, value)
@@ -177,8 +178,8 @@ impl Lanes {
         }
     }
 
-    /// Queues a settle for a later commit. Cursors and set-aside events are merged by lane: each try of a set-aside
-    /// event is settled, so the pending settles would otherwise grow without a bound while commits fail.
+    /// Queues a settle for a later commit. Cursors and set-aside events are merged by lane. Otherwise the pending
+    /// settles would grow without a bound while commits fail, because each try of a set-aside event is settled.
     pub(super) fn queue_settle(&mut self, lane: LaneId, mut ends: Ends) {
         self.pending_since.get_or_insert_with(Instant::now);
         let pending = self.pending.entry(lane.clone()).or_default();
@@ -225,7 +226,7 @@ impl Lanes {
         Ok(notices)
     }
 
-    /// Removes the pending settles, after the commit.
+    /// Applies the pending cursors and removes the pending settles, after the commit.
     pub(super) fn apply_settles(&mut self) {
         for (lane, pending) in std::mem::take(&mut self.pending) {
             if let (Some(lane), Some(cursor)) = (self.known.get_mut(&lane), pending.cursor) {
@@ -274,7 +275,7 @@ pub(super) fn stored_lanes(connection: &Connection) -> rusqlite::Result<Vec<Stor
 
 fn start_cursor(connection: &Connection, start: Option<LaneStart>, tip: u64) -> rusqlite::Result<u64> {
     match start {
-        // A journal that never held an event has tip 0: there, starting at the beginning and at the tip are the same.
+        // In a journal that never held an event, the tip is 0, so a start at the tip is a start at the beginning.
         None | Some(LaneStart::Now) => Ok(tip),
         Some(LaneStart::Beginning) => Ok(0),
         Some(LaneStart::At(time)) => {
@@ -358,8 +359,8 @@ fn write_dead<'a>(
     Ok(new)
 }
 
-/// Stores a dead letter and returns its id. If the event already has one, of the handler's own lane or of a replay,
-/// updates that row and returns `None`.
+/// Stores a dead letter and returns its id. If the event already has a dead letter, from the handler's own lane or from
+/// a replay, updates that row and returns `None`.
 fn store_dead(
     connection: &Connection,
     lane: KnownLane,
@@ -368,7 +369,7 @@ fn store_dead(
 ) -> rusqlite::Result<Option<i64>> {
     let event = &dead.event;
     // The time of the dead letter is from a separate clock of the lane, which a correction of the trusted clock does
-    // not change. If the two differ too much, the time of the settle counts.
+    // not change. If that time is later than the settle, or too long before it, the time of the settle counts.
     let is_plausible = (0..=SETTLED_WITHIN_MS).contains(&now.at.ms_since(dead.at));
     let died_at = if is_plausible { dead.at } else { now.at };
     let values = params![

@@ -79,8 +79,8 @@ pub struct SqliteJournal {
 }
 
 impl SqliteJournal {
-    /// Runs a read on a blocking thread, with a connection of the pool. Each page holds a lock that keeps the writer
-    /// from resetting the log, so `read` should decode the rows after the page has ended.
+    /// Runs a read on a blocking thread, with a connection of the pool. A page is one read transaction. Each page holds
+    /// a lock that keeps the writer from resetting the log, so `read` should decode the rows after the page has ended.
     async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&PageReader) -> Result<T, Error> + Send + 'static,
@@ -336,8 +336,8 @@ impl Journal for SqliteJournal {
             let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
             let joined =
                 tokio::task::spawn_blocking(move || threads.into_iter().all(|thread| thread.join().is_ok()));
-            // Release the file only after every connection is closed: closing it drops all POSIX locks of this process
-            // on it, including those of SQLite.
+            // Release the file only after every connection is closed: the release closes the file, and closing the file
+            // drops all POSIX locks of this process on it, including those of SQLite.
             let joined = joined.await.unwrap_or(false);
             if joined && self.pages.file.release().is_ok() { result } else { Err(Error::Failed) }
         })

@@ -62,7 +62,7 @@ pub(super) enum JournalChange {
     DropQuarantined(Vec<i64>),
     /// Trust the wall clock, and confirm it for deletion by age.
     AcceptClock,
-    /// Changes nothing itself. Everything queued before it becomes durable.
+    /// Changes nothing. It is answered once all earlier operations are durable.
     Flush,
 }
 

@@ -47,7 +47,7 @@ pub(super) fn all(
     Ok(places)
 }
 
-/// Why `old` cannot be renamed to `new`; `None` if it can. Part of the transaction that renames.
+/// Why `old` cannot be renamed to `new`; `None` if it can. [`rename`] checks this again in its transaction.
 pub(super) fn refusal(
     connection: &Connection,
     old: &str,

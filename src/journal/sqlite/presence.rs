@@ -3,8 +3,8 @@
 //! Writes and syncs also succeed on a file that something else deleted, replaced or cut short. Therefore the paths
 //! are checked before each 200 (three calls of `statx`), and the log is checked after each commit. A log that was cut
 //! short has zeros where frames were, because SQLite writes the next frames at the end that it expects. Each frame
-//! repeats the salts of the log's header. So the header, the last frame before the commit and the last frame of the
-//! commit show whether anything between them was cut.
+//! repeats the salts of the log's header; zeros do not. So the salts of two frames are compared with the header: the
+//! last frame before the commit, and the last frame of the commit.
 
 use std::{
     fs::File,
@@ -27,7 +27,7 @@ const FRAME_HEADER_BYTES: usize = 24;
 /// The identity of the files as they were opened.
 pub(super) struct Presence {
     file: Arc<DatabaseFile>,
-    /// For reading frames. SQLite has no locks on it.
+    /// For reading frames. SQLite has no locks on the log, so closing this file drops no lock.
     log: File,
     page_bytes: u64,
     database: OpenedFile,

@@ -381,8 +381,8 @@ pub(super) fn dead_letter(pages: &impl Pages, id: i64) -> Result<Option<DeadLett
     row.map(RawDead::decode).transpose()
 }
 
-/// The dead letters of a lane that are marked for retry, oldest first: at most one page, and no further one after
-/// [`PAGE_BYTES`]. Those that cannot be decoded are logged and left out.
+/// The dead letters of a lane that are marked for retry, oldest first: at most [`PAGE`], and no further dead letter
+/// after [`PAGE_BYTES`]. Those that cannot be decoded are logged and left out.
 pub(super) fn retrying(connection: &Connection, lane: &LaneId) -> rusqlite::Result<Vec<DeadLetter>> {
     let mut select = connection.prepare_cached(&format!(
         "{DEAD} WHERE dead.retrying = 1 AND lane.handler = ?1 AND lane.class = ?2 AND lane.replay = 0

@@ -1,6 +1,6 @@
-//! Deletes expired rows: events past their age that every configured handler has passed, keys outside the deduplication
-//! window, old settles, dead letters and quarantine entries. It deletes one slice at a time, between two groups. Keys
-//! over the limit of the window are deleted with the group that exceeds it.
+//! Deletes expired rows: old events that every configured handler has passed, keys outside the deduplication window,
+//! old settles, dead letters and quarantine entries. One slice is deleted at a time, between two groups. Keys over the
+//! limit of the window are deleted in the transaction of the group that exceeds the limit.
 
 use std::{
     sync::Arc,
@@ -113,7 +113,8 @@ impl JournalWriter {
             mark.execute(params!["seq", self.tip])?;
             mark.execute(params!["received_at", self.received_at.as_ms()])?;
         }
-        // A restart continues from here, so restarts cannot make deletion advance faster than 24 hours per hour.
+        // The next start continues from this time. Otherwise restarts could make deletion advance faster than its limit
+        // of 24 hours per hour.
         self.note("deletion", now)?;
         let more = sweep && self.sweep_rows(now)?;
         self.connection.execute_batch("COMMIT")?;
@@ -213,8 +214,8 @@ impl JournalWriter {
 
     /// Deletes old settles, dead letters and quarantine entries. Returns whether there may be more.
     fn sweep_rows(&self, now: Timestamp) -> rusqlite::Result<bool> {
-        // Dead letters that are marked for retry stay, unless their handler is not configured: then no lane retries
-        // them.
+        // A dead letter that is marked for retry is deleted only if its handler is not configured: then no lane retries
+        // it.
         let not_configured = self.lanes.not_configured();
         let old = format!(
             "(SELECT id FROM dead WHERE died_at < (SELECT at FROM horizon WHERE era = dead.era)
@@ -226,8 +227,8 @@ impl JournalWriter {
         let mut more = false;
         for (sql, kept) in [
             (
-                // Each lane also keeps the last row before those that are kept by age, because that row shows where the
-                // first of them began. Every sweep examines these rows in vain, so the LIMIT allows for one per lane.
+                // Each lane also keeps its last expired row: that row shows after which seq the next row begins.
+                // Every sweep selects these rows without deleting them, so the LIMIT allows for one per lane.
                 "DELETE FROM settle WHERE at < (SELECT at FROM horizon WHERE era = settle.era)
                    AND (SELECT next.at < (SELECT at FROM horizon WHERE era = next.era)
                         FROM settle AS next WHERE next.lane = settle.lane

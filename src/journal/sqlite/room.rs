@@ -4,7 +4,7 @@
 //! must exceed the reserve; free pages count because deleted rows do not shrink the file. Second, the free space of the
 //! file system alone must exceed half of the reserve, because the write-ahead log, its `-shm` index, insight and the
 //! files of handlers need space outside the database file. A quota is not measured: after the disk has refused a write,
-//! the disk counts as full until a probe of some MiB succeeds.
+//! the disk counts as full until a probe succeeds. Here a probe is a test write of some MiB.
 //!
 //! Intake that was stopped resumes only with a margin above the limit. Otherwise it would stop and resume with each
 //! row that retention deletes.
@@ -23,7 +23,7 @@ const RESERVE_BYTES: u64 = 1 << 30;
 /// Intake resumes above the limit plus a margin: 1/8 of the reserve, or 1 MiB if that is more.
 const MARGIN_PART: u64 = 8;
 const MARGIN_LEAST_BYTES: u64 = 1 << 20;
-/// Interval between probes of a disk that refused a write. Within it, a further write error that lack of space can
+/// Interval between probes of a disk that refused a write. Within this interval, every error that lack of space can
 /// cause counts as lack of space, without a probe.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -42,9 +42,9 @@ pub(super) struct DiskRoom {
 /// Why intake must stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shortage {
-    /// The file system and the free pages together are down to the reserve.
+    /// The free space of the file system plus the free pages is down to the reserve.
     Reserve,
-    /// The file system alone is down to half of the reserve.
+    /// The free space of the file system alone is down to half of the reserve.
     FileSystem,
     /// A write was refused: no space left, or a quota exceeded.
     Refused,
@@ -68,8 +68,8 @@ impl SpaceMeasurement {
         if all < outside { all } else { outside }
     }
 
-    /// The free space of the file system plus half of the reserve: equal to the reserve when half of the reserve is
-    /// free.
+    /// The free space of the file system plus half of the reserve. The sum equals the reserve when the free space is
+    /// half of the reserve.
     const fn outside(&self) -> u64 {
         self.free.saturating_add(self.reserve - self.reserve / 2)
     }

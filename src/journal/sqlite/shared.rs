@@ -48,11 +48,12 @@ pub(super) struct SharedState {
     /// True after the checkpointer has copied nearly everything, or as much as it could: the writer copies the rest
     /// between two groups.
     pub reset_wanted: AtomicBool,
-    /// Readers hold it shared during one page. The writer locks it exclusively to reset the log.
+    /// A reader holds this lock shared during one page, which is one read transaction. The writer locks it exclusively
+    /// to reset the log.
     pub pages: RwLock<()>,
     /// Idle connections that read pages.
     pub readers: Mutex<Vec<Connection>>,
-    /// Since when the oldest append waits.
+    /// When the oldest waiting append of each stage was queued.
     pub waiting: Waiting,
     /// The identity of the journal's files as they were opened.
     pub presence: Presence,
@@ -158,7 +159,8 @@ impl SharedState {
     }
 
     /// Changes the state to `Closed`, unless the journal has failed. Then waits for the pages that are being read, and
-    /// closes the connections that read pages: SQLite empties the log only if the last connection may write.
+    /// closes the connections that read pages: SQLite empties the log only if the connection that is closed last may
+    /// write.
     pub(super) fn close(&self) {
         self.change_state(|_| Some(JournalState::Closed));
         let _no_page = self.pages.write().unwrap_or_else(PoisonError::into_inner);

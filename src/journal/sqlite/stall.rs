@@ -1,8 +1,8 @@
 //! Detects a disk that does not answer. A write or sync that hangs returns no error, so nothing else would report it.
 //!
-//! The writer and the sync thread note since when the oldest append in their stage waits. A separate thread, which
-//! touches no file, compares that wait with the deadline of a request. Past the deadline the journal is not ready, and
-//! one log line says so.
+//! The writer and the sync thread note when the oldest append in their stage was queued. A separate thread, which
+//! touches no file, compares the wait of that append with the deadline of a request. Past the deadline the journal is
+//! not ready, and one log line says so.
 
 use std::{
     sync::{
@@ -19,7 +19,7 @@ use crate::journal::JournalState;
 
 const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Since when the oldest append of each stage waits.
+/// When the oldest append of each stage was queued.
 pub(super) struct Waiting {
     begun: Instant,
     /// Milliseconds since `begun`, plus one; 0 if nothing waits.

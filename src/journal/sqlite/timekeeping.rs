@@ -1,5 +1,5 @@
-//! Timekeeping by the writer: it compares the clocks every second, starts a clock era for each correction, and notes
-//! the time for the next start.
+//! Timekeeping by the writer: it compares the trusted clock with the wall clock every second, starts a clock era for
+//! each correction, and notes the time for the next start.
 
 use std::time::{Duration, Instant};
 
@@ -59,8 +59,8 @@ impl JournalWriter {
         self.connection.execute_batch("COMMIT")
     }
 
-    /// Called when the disk is full: logs if deletion by age is behind because the clock is in doubt or not
-    /// confirmed, or because it is still catching up.
+    /// Called when the disk is full. Logs that deletion by age is delayed, if the wall clock is in doubt or not
+    /// confirmed, or if deletion is still catching up.
     pub(super) fn warn_deletion_delayed(&self) {
         let ClockStatus { now, deletion, trusted, unconfirmed_until, .. } = self.clock.status();
         let behind_ms = now.ms_since(deletion);
