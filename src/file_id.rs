@@ -12,7 +12,7 @@ use rustix::{
     io::Errno,
 };
 
-/// Device and inode of a file. While the file is open, no other file has the same ones.
+/// Device and inode of a file. While the file is open, no other file has the same pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileId {
     device: u64,
@@ -22,8 +22,8 @@ pub struct FileId {
 impl FileId {
     /// The identity and the size in bytes of the file at a path. Follows links.
     ///
-    /// Does not request the file's timestamps. Since Linux 6.13, a request for them makes the next write update them,
-    /// and then ext4 also writes the inode at the next `fdatasync`: one block more per commit of the journal.
+    /// Does not request the file's timestamps. Since Linux 6.13, the next write after such a request updates the
+    /// timestamps. Then ext4 also writes the inode at the next `fdatasync`: one block more per commit of the journal.
     ///
     /// # Errors
     /// Returns an error if the file does not exist or cannot be examined.

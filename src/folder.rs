@@ -24,8 +24,8 @@ pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Creates a folder and its missing parents with this mode, less the umask. The new folders are on disk when this returns.
-/// A folder that exists is neither changed nor synced, also if the sync of an earlier call failed.
+/// Creates a folder and its missing parents with this mode, less the umask. The new folders are on disk when this
+/// returns. A folder that exists is not changed and not synced, even if the sync of an earlier call failed.
 ///
 /// # Errors
 /// Returns an error if a folder cannot be created or synced, or if a file has its name.
@@ -72,7 +72,7 @@ pub fn if_exists<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// Makes created, renamed and deleted names in a folder durable.
+/// Makes the creation, renaming and deletion of files in a folder durable.
 ///
 /// # Errors
 /// Returns an error if the folder cannot be opened or synced.

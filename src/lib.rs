@@ -42,7 +42,7 @@
 //! - A stored event is delivered at least once to every handler whose filter it matches, in order per message, unless
 //!   it becomes a dead letter or an operator skips it.
 //! - `http` uses neither `dispatch` nor `handler`, so an answer cannot wait for a destination. `handler` does not use
-//!   `journal`, so a destination cannot acknowledge its own events.
+//!   `journal`, so the code for a destination cannot settle events.
 //!
 //! The modules below are listed in layers: a module uses only modules that are listed after it. A test checks this.
 

@@ -1,5 +1,5 @@
-//! A file lock that at most one [`Lock`] can hold at a time, over all processes. The lock is a separate file beside the guarded file,
-//! because the guarded file may change its name and inode, and because SQLite has locks of its own on its files.
+//! A file lock, held by at most one [`Lock`] of all processes at a time. The lock is a separate file beside the guarded
+//! file, because the guarded file may change its name and inode, and because SQLite has locks of its own on its files.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},

@@ -42,8 +42,8 @@ fn random_text<const BYTES: usize>() -> Result<String, SecretFault> {
     Ok(BASE64_URL_SAFE_NO_PAD.encode(bytes))
 }
 
-/// The newtype name under which a [`Secret`] is deserialized. The configuration's deserializer recognizes it and
-/// resolves the forms.
+/// The newtype name under which a [`Secret`] is deserialized. The configuration's deserializer recognizes this name and
+/// resolves `env`, `file` and `generate`.
 pub(crate) const MARK: &str = "$bikhook::Secret";
 
 impl<'de> Deserialize<'de> for Secret {

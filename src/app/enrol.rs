@@ -5,8 +5,8 @@ use std::{collections::HashSet, sync::Arc};
 use super::Error;
 use crate::journal::{Enrolment, Journal, LanePlace};
 
-/// Stores the cursors of new handlers. Logs where each new handler begins, that `start` of a known handler is ignored,
-/// and how many events a handler that is no longer configured has not delivered.
+/// Stores the cursors of new handlers. Logs where each new handler begins. Logs that `start` of a known handler is
+/// ignored. Logs the number of undelivered events of each handler that is no longer configured.
 pub(super) async fn enrol(handlers: Vec<Enrolment>, journal: &Arc<dyn Journal>) -> Result<(), Error> {
     let known: HashSet<Arc<str>> = journal.handlers().await?.into_iter().map(|place| place.handler).collect();
     let known_again = handlers.iter().filter(|new| new.start.is_some() && known.contains(&new.handler));

@@ -124,8 +124,8 @@ pub async fn serve(
         http: public.local_addr().unwrap_or(config.http.listen),
         admin: operator.local_addr().unwrap_or(config.admin.listen),
     };
-    // The start that stores a generated credential also shows it. Secrets are stored after the addresses are bound, so
-    // that a start that fails to bind stores and shows none.
+    // Only the start that stores a generated credential shows the credential. So secrets are stored after the addresses
+    // are bound: a start that cannot bind must not store them.
     config.store_generated()?;
     let journal = tokio::select! {
         opened = open_journal(&config, &metrics) => opened?,
@@ -242,7 +242,7 @@ impl Running {
         None
     }
 
-    /// Waits until the journal fails or a task panics, because without that task the process would run but not do its
+    /// Returns when the journal fails or a task panics. The process must then end, because it would run but not do its
     /// work.
     async fn failure(&mut self) -> Error {
         let mut state = self.journal.state();
@@ -336,8 +336,8 @@ fn listen(section: &'static str, address: SocketAddr) -> Result<TcpListener, Err
     http::bind(address).map_err(|source| Error::Listen { section, address, source })
 }
 
-/// Opens the journal and enrols every handler. If an append waits longer than the deadline of a request, the disk counts
-/// as not answering.
+/// Opens the journal and enrols every handler. If an append waits longer than the deadline of a request, the disk
+/// counts as not answering.
 async fn open_journal(config: &Config, metrics: &Arc<Metrics>) -> Result<Arc<dyn Journal>, Error> {
     let metrics = Arc::clone(metrics);
     let settings = sqlite::Settings { deadline: config.http.deadline, ..config.journal.clone() };

@@ -1,4 +1,5 @@
-//! The only module that reads the wall clock and the time since boot, and the type for times that are stored and shown.
+//! The only module that reads the wall clock and the time since boot. It also defines the type for times that are
+//! stored and shown.
 //!
 //! [`Clock`] is the trusted clock of a running receiver: the wall clock, checked against the time since boot. [`now`]
 //! is the unchecked wall clock, for code that neither stores times, nor deletes by age, nor compares with stored

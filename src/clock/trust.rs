@@ -6,9 +6,9 @@
 //! an hour without another jump. Suspending the machine is not a jump, because the time since boot includes it.
 //!
 //! Deletion has a separate time, which is never ahead of the trusted time. It advances by at most [`CATCH_UP`] hours
-//! per hour. It advances only in real time while the wall clock is in doubt, and in the first hour after a start with a
-//! gap: deletion was behind the trusted time, for example after downtime. An operator who confirms the clock ends that
-//! hour.
+//! per hour. In two cases it advances only in real time. The first case is a wall clock in doubt. The second case is
+//! the first hour after a start at which deletion was more than [`TOLERANCE_MS`] behind, for example after downtime. An
+//! operator who confirms the clock ends that hour.
 
 use super::{ClockReading, Timestamp};
 
@@ -17,7 +17,8 @@ const TOLERANCE_MS: i64 = 10 * 60_000;
 /// The wall clock may be trusted again after this time without another jump, and deletion may catch up after this time
 /// since the start.
 const AGREEMENT_MS: i64 = 3_600_000;
-/// At the start, a gap of at most this counts as downtime. A correction of at most this makes stored rows older.
+/// The longest plausible downtime. At the start, a wall clock that is further ahead of a noted time is in doubt. A
+/// correction of at most this changes the age of stored rows; a larger correction does not.
 const DOWNTIME_MS: i64 = 30 * 24 * 3_600_000;
 /// Maximum speed of deletion while it catches up, in hours per hour.
 const CATCH_UP: i64 = 24;
@@ -123,11 +124,11 @@ impl Trust {
         } else {
             Finding::Nothing
         };
-        // If no deletion time was noted, the time of the last event may come from a clock that was ahead: do not delete
-        // by it.
+        // If no deletion time was noted, the time of the last event may come from a clock that was ahead. So deletion
+        // starts no later than the wall clock.
         let deletion = known.deletion.unwrap_or(reading.wall).min(known.at);
         trust.deletion = deletion.min(trust.trusted(reading));
-        // This also applies if an earlier start found the gap: a restart does not shorten the hour.
+        // If deletion is still behind since an earlier start, the hour begins again: a restart does not shorten it.
         if trust.trusted(reading).ms_since(trust.deletion) > TOLERANCE_MS {
             trust.unconfirmed_until = reading.boot_ms + AGREEMENT_MS;
         }
@@ -195,7 +196,8 @@ impl Trust {
         self.deletion = self.deletion.plus_ms(correction.shift_ms()).min(self.trusted(reading));
     }
 
-    /// Confirms the gap at the start, so that deletion may catch up. Returns `false` if there is no unconfirmed gap.
+    /// Confirms the wall clock after a start at which deletion was behind, so that deletion may catch up. Returns
+    /// `false` if deletion does not wait for a confirmation.
     pub(super) fn confirm(&mut self, reading: ClockReading) -> bool {
         self.advance_deletion(reading);
         let waited = self.unconfirmed_until > reading.boot_ms;
@@ -328,7 +330,7 @@ mod tests {
             (finding, trust.deletion(at(0, NOW)).as_ms())
         };
         assert_eq!(start(90 * DAY), (Finding::Downtime(90 * DAY), NOW - 90 * DAY));
-        // The second time is not by the clock that was ahead.
+        // The deletion time does not come from the clock that was ahead.
         assert_eq!(start(-3_650 * DAY), (Finding::Implausible(-3_650 * DAY), NOW));
     }
 
@@ -351,7 +353,8 @@ mod tests {
     }
 
     proptest! {
-        /// A correction beyond downtime shifts deletion and stored times alike, which is not an advance.
+        /// A correction larger than plausible downtime shifts the deletion time and stored times by the same amount, so
+        /// it is not an advance.
         #[test]
         fn deletion_advances_by_at_most_a_day_per_hour_across_restarts(steps in steps()) {
             let (mut boot_ms, mut offset_ms) = (0, NOW);

@@ -18,9 +18,9 @@ use super::{
 /// decides.
 const NEAR_MS: i64 = 5 * 60_000;
 
-/// The trusted clock. The journal compares it with the last known time of its previous run, and records its
-/// corrections. Code that stores times, deletes by age or compares with stored times must read this clock. Clones
-/// share one state.
+/// The trusted clock. The journal compares the clock with the last known time of the journal's previous run, and
+/// records the clock's corrections. Code that stores times, deletes by age or compares with stored times must read this
+/// clock. Clones share one state.
 #[derive(Clone)]
 pub struct Clock(Arc<ClockState>);
 
@@ -123,8 +123,8 @@ impl Clock {
         self.publish(&trust);
     }
 
-    /// Confirms the wall clock, so that deletion may catch up after a start at which it was behind. Returns `false` if
-    /// deletion does not wait for that.
+    /// Confirms the wall clock after a start at which deletion was behind, so that deletion may catch up. Returns
+    /// `false` if deletion does not wait for a confirmation.
     pub fn confirm(&self) -> bool {
         let reading = self.0.machine.read();
         self.compare(reading).confirm(reading)

@@ -28,8 +28,8 @@ type Floats = Family<Labels, Gauge<f64, AtomicU64>>;
 type Histograms = Family<Labels, Histogram, fn() -> Histogram>;
 
 /// Declares [`Metrics`] and registers its metrics in the order of one table. A row has the field, its type, the name,
-/// the help, and a constructor if the type's default does not fit. The help, and a doc comment if there is one, document
-/// the field.
+/// the help, and a constructor if the type's default does not fit. The help, and a doc comment if there is one,
+/// document the field.
 macro_rules! metrics {
     (@new $type:ty) => { <$type>::default() };
     (@new $type:ty, $new:expr) => { $new };
@@ -100,8 +100,8 @@ metrics! {
 
     // Delivery.
     delivered: Counters = "delivered_events", "Events delivered, by handler and lane";
-    /// The outcomes: `retry`, a failed delivery, even if it is the last one of its event; `refuse`, an event that became
-    /// a dead letter.
+    /// `retry` counts failed deliveries, including the last one of an event. `refuse` counts events that became dead
+    /// letters.
     failures: Counters = "delivery_failures", "Failed deliveries, by handler, lane and outcome";
     delivery_seconds: Histograms = "delivery_seconds",
         "Seconds per delivery of a batch or a single event, by handler",
@@ -113,7 +113,7 @@ metrics! {
         "How long the oldest undelivered event of a lane has waited, in seconds";
     set_aside: Gauges = "lane_set_aside", "Events set aside, by handler and lane";
     dead_letters: Gauges = "dead_letters", "Dead letters, by handler";
-    /// By `handler` and `lane`. Also 1 while the lane cannot use the journal, and after it has stopped.
+    /// By `handler` and `lane`. Also 1 while the lane cannot use the journal, and after the lane has stopped.
     waiting: Gauges = "lane_waiting", "1 while a lane waits for its unwell destination";
     /// By `handler` and `lane`.
     full: Gauges = "lane_full", "1 while a lane has as many events set aside as aside_limit allows";
