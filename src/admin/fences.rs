@@ -1,13 +1,13 @@
-//! The checks that every admin request passes: its `Host`, its credentials if any are configured (not for `/healthz`
-//! and `/readyz`), and, if the request changes something, its `Origin` and content type.
+//! The checks of every admin request. `Host` is always checked. Credentials are checked if any are configured, except
+//! for `/healthz` and `/readyz`. `Origin` and the content type are checked if the request changes something.
 //!
 //! A foreign page that is open in an operator's browser can send requests to the admin side in two ways. The first is
 //! DNS rebinding: the page makes its own host name resolve to loopback. The `Host` check rejects such a name; an IP
 //! address cannot be rebound. The second is a cross-origin request. The `Origin` check rejects it, and a browser does
 //! not send JSON to another origin without a CORS preflight.
 //!
-//! The forms of the admin page are not JSON. A form is accepted if the browser says that it comes from the same origin;
-//! it also carries a CSRF token (`page::form`).
+//! The forms of the admin page are not JSON. So the browser must say that a form comes from the same origin, and the
+//! form must have a valid CSRF token (`page::form`).
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -108,8 +108,8 @@ impl Fences {
         }
     }
 
-    /// Counts a failed authentication. If its address has too many, returns [`FenceRefusal::TooManyFailures`]: after a
-    /// delay, unless too many answers are delayed already.
+    /// Counts a failed authentication. If the address has too many failures, waits a second and returns
+    /// [`FenceRefusal::TooManyFailures`]. Does not wait if too many answers are delayed already.
     async fn delay(&self, refusal: FenceRefusal, peer: Option<IpAddr>) -> FenceRefusal {
         let (FenceRefusal::Credentials, Some(peer)) = (&refusal, peer) else { return refusal };
         match self.failures.count(peer).await {
@@ -192,8 +192,8 @@ fn host(headers: &HeaderMap, uri: &Uri) -> Result<Authority, FenceRefusal> {
     Authority::try_from(host.as_bytes()).map_err(|_invalid| FenceRefusal::NoHost)
 }
 
-/// Returns whether `Origin` matches the host. A request without `Origin` passes: browsers send it with every changing
-/// request, and other clients do not.
+/// Returns whether `Origin` matches the host. A request without `Origin` passes. Browsers send `Origin` with every
+/// request that changes something; other clients do not.
 fn same_origin(headers: &HeaderMap, host: &Authority) -> bool {
     let mut origins = headers.get_all(ORIGIN).iter();
     match (origins.next(), origins.next()) {

@@ -12,7 +12,7 @@ use crate::{
     journal::{Claim, EventPage, EventQuery},
 };
 
-/// A page ends after this many claims of both classes.
+/// A page ends after this many claims. Each claim covers both classes.
 const CLAIMS: usize = 20;
 /// The maximum number of events of each class in a claim.
 pub const CHUNK: usize = 1_000;
@@ -31,16 +31,16 @@ pub struct ForwardPage {
 }
 
 impl ForwardPage {
-    /// Starts an empty page of the events with a seq above `after`, the `next` of the previous page. A query by `until`
-    /// must also have `before`: `until` does not end the list, because received times can decrease when the clock is
-    /// corrected.
+    /// Starts an empty page of the events with a seq above `after`, the `next` of the previous page. A query with
+    /// `until` must also have `before`. `until` does not end the list, because received times can decrease when the
+    /// clock is corrected.
     pub fn new(after: u64, query: EventQuery, filter: Filter) -> Self {
         let selection = EventSelection { since: query.since, until: query.until, filter };
         Self { query, selection, events: Vec::new(), through: after, ended: false, claims: 0, bytes: 0 }
     }
 
-    /// The seq after which to claim next, [`CHUNK`] events per class; `None` if the page is full or there are no more
-    /// events.
+    /// The seq after which the next claim starts. A claim has at most [`CHUNK`] events per class. `None` if the page is
+    /// full or no later event can match.
     pub fn reads(&self) -> Option<u64> {
         let full = self.events.len() >= self.query.limit || self.bytes >= PAGE_BYTES || self.claims >= CLAIMS;
         (!full && !self.ended).then_some(self.through)

@@ -40,7 +40,7 @@ impl Health {
 
     /// One line of JSON. It ends with a newline, because people read it with curl.
     fn line(&self) -> ([(HeaderName, &'static str); 1], String) {
-        // Serialization cannot fail: the struct has no map and no fallible impl.
+        // Serialization cannot fail, because the struct has no map and no fallible impl.
         let body = serde_json::to_string(self).unwrap_or_default();
         ([(CONTENT_TYPE, "application/json")], body + "\n")
     }

@@ -1,8 +1,8 @@
 //! The admin side: the operator's view of a running receiver, on a listener of its own.
 //!
 //! [`router`] serves health (`/healthz`, `/readyz`), `/metrics`, the JSON API under `/api/v1`, which the command line
-//! uses, and the page at `/`. Every request first passes the checks in `fences`: the admin side shows personal data,
-//! and a foreign web page must not be able to use an operator's browser to read or change anything.
+//! uses, and the page at `/`. Every request must first pass the checks in `fences`, because the admin side shows
+//! personal data, and a foreign web page must not be able to use an operator's browser to read or change anything.
 
 mod api;
 mod chunks;

@@ -29,7 +29,8 @@ pub(super) struct Parameters<T>(pub T);
 
 /// The parameters of a route. `()` has none.
 pub(super) trait TakeParameters: Sized {
-    /// Takes each parameter of the route, whether it is given or not: the OpenAPI document lists the taken ones.
+    /// Takes every parameter of the route, even if the request does not give it, because the OpenAPI document lists the
+    /// parameters that are taken.
     fn take(query: &mut UrlQuery) -> Result<Self, RequestError>;
 }
 
@@ -54,7 +55,8 @@ impl<T: TakeParameters, S: Sync> FromRequestParts<S> for Parameters<T> {
     }
 }
 
-/// The query of a URL. Each parameter is taken once; a parameter that is never taken is an error.
+/// The query of a URL. A route takes each of its parameters once. A given parameter that the route does not take is an
+/// error.
 pub(super) struct UrlQuery {
     given: Vec<(String, String)>,
     /// The taken parameters as OpenAPI describes them; `None` while a request is served.
@@ -116,7 +118,8 @@ impl UrlQuery {
         Ok(self.either(name, description)?.unwrap_or(false))
     }
 
-    /// A parameter that selects one kind with `1`, the other with `0`, and both if it is not given.
+    /// A parameter that selects one of two kinds of rows: `1` for the one, `0` for the other. If the parameter is not
+    /// given, both kinds are selected.
     pub(super) fn either(
         &mut self,
         name: &'static str,
@@ -249,7 +252,7 @@ impl<T: FromStr, S: Sync> FromRequestParts<S> for Segment<T> {
     }
 }
 
-/// Parses a path segment as a number. With a text as `T`, it never fails.
+/// Parses a path segment as a number. Never fails if `T` is `String`.
 pub(super) fn parse_number<T: FromStr>(
     name: impl Into<Cow<'static, str>>,
     text: &str,

@@ -53,7 +53,7 @@ pub(super) struct EventTail {
 pub(super) enum TailMessage {
     /// At least one event, in order of seq.
     Events(Vec<Arc<Event>>),
-    /// No event matched for [`KEEP_ALIVE`]. The first message of a tail is always this one.
+    /// No event matched for [`KEEP_ALIVE`], or the tail has just started: its first message is always `Quiet`.
     Quiet,
 }
 

@@ -63,7 +63,7 @@ pub(super) async fn one(
     Ok(Json(DeadDetail::from(dead)))
 }
 
-/// `POST dead/retry`: marks dead letters for retry. The handler's lane for the class of the event delivers them again.
+/// `POST dead/retry`: marks dead letters for retry. The lanes of their handlers then deliver the events again.
 pub(super) async fn retry(
     State(shared): State<Arc<AdminState>>,
     JsonBody(request): JsonBody<DeadChangeRequest>,

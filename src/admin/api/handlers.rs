@@ -96,7 +96,7 @@ pub(super) async fn rename(
     Ok(Json(Renamed { handler, to }))
 }
 
-/// `POST handlers/{name}/retry`: retries at once all events of the handler that wait for a retry.
+/// `POST handlers/{name}/retry`: immediately retries all events of the handler that wait for a retry.
 pub(super) async fn retry(
     State(shared): State<Arc<AdminState>>,
     Segment(handler): Segment<String>,
@@ -107,8 +107,8 @@ pub(super) async fn retry(
     Ok(Json(RetriedHandler { handler }))
 }
 
-/// `POST handlers/{name}/believe`: accepts the refusals of the destination. The stored events that it refuses become
-/// dead letters.
+/// `POST handlers/{name}/believe`: accepts the refusals of the destination. Stored events that the destination refuses
+/// become dead letters.
 pub(super) async fn believe(
     State(shared): State<Arc<AdminState>>,
     Segment(handler): Segment<String>,

@@ -52,8 +52,9 @@ impl<I: FromStr<Err: Display> + JsonSchema> TakeParameters for PageQuery<I> {
 }
 
 /// Reads a page of a list whose entries have payloads, in chunks, so that not all payloads are in memory at once.
-/// `read` returns the chunk after a cursor, newest first. `row` returns the id of an entry, its size in bytes and, if
-/// the entry matches the request, its row. Returns the rows, and the cursor of the next page.
+/// `read` takes a cursor and a number. It returns this many entries with lower ids, newest first; without a cursor, the
+/// newest entries. `row` returns the id of an entry, its size in bytes and, if the entry matches the request, its row.
+/// Returns the rows, and the cursor of the next page.
 async fn bounded_page<T, R, F>(
     PageQuery { before, limit }: PageQuery<i64>,
     read: impl Fn(Option<i64>, usize) -> F,

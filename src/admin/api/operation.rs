@@ -107,7 +107,7 @@ impl Operation {
     }
 }
 
-/// The members of an OpenAPI operation object that the types of a route function describe.
+/// The part of an OpenAPI operation object that is made from the types of the route function.
 pub(super) struct OperationTypes<'a> {
     path: &'static str,
     pub(super) parameters: Vec<Value>,

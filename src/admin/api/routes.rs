@@ -54,9 +54,9 @@ fn handlers_routes() -> Vec<Operation> {
         post("/handlers/{name}/resume", "resumeHandler", handlers::resume)
             .summary("Resume a paused handler at its cursors"),
         post("/handlers/{name}/retry", "retryHandler", handlers::retry)
-            .summary("Retry at once all events of a handler that wait for a retry"),
+            .summary("Retry now every event of a handler that waits for a retry"),
         post("/handlers/{name}/believe", "believeHandler", handlers::believe).summary(
-            "Accept the refusals of a destination: the events that it refuses now become dead letters",
+            "Accept the refusals of a destination: turn the events that it refuses now into dead letters",
         ),
         post("/handlers/{name}/rename", "renameHandler", handlers::rename).summary(
             "Move the state of a handler that is no longer configured (cursors, set-aside events, dead \

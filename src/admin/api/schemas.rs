@@ -7,7 +7,7 @@ use schemars::{
 };
 use serde_json::{Map, Value, json};
 
-/// The schemas that the document refers to, while it is being made.
+/// Collects the schemas that the OpenAPI document refers to.
 pub(super) struct Schemas {
     bodies: SchemaGenerator,
     answers: SchemaGenerator,

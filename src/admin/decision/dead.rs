@@ -54,7 +54,7 @@ pub(in crate::admin) struct ChangeResult {
 /// An action on the selected dead letters.
 #[derive(Clone, Copy)]
 pub(in crate::admin) enum DeadAction {
-    /// Deliver the dead letters again, through their handler's lane for the event's class.
+    /// Deliver the dead letters again, each in a lane of its handler.
     Retry,
     /// Delete the dead letters permanently.
     Drop,
@@ -105,8 +105,8 @@ impl DeadAction {
         }
     }
 
-    /// Acts on the matching dead letters, from the newest to the oldest, so that those added meanwhile are not
-    /// affected.
+    /// Acts on the matching dead letters, from the newest to the oldest, so that dead letters that are added meanwhile
+    /// are not affected.
     async fn on_matching(
         self,
         journal: &dyn Journal,

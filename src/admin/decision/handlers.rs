@@ -78,7 +78,7 @@ pub(in crate::admin) async fn rename(shared: &AdminState, old: &str, new: &str) 
     Ok(())
 }
 
-/// Makes a handler's lanes retry at once all that waits for a retry: events in the lanes, events set aside, and dead
+/// Makes the lanes of a handler retry immediately. This applies to events in the lanes, events set aside, and dead
 /// letters marked for retry.
 pub(in crate::admin) async fn retry(shared: &AdminState, handler: &Arc<str>) {
     let lanes = shared.parts.desk.retry(handler).await;
@@ -90,8 +90,9 @@ pub(in crate::admin) async fn retry(shared: &AdminState, handler: &Arc<str>) {
     );
 }
 
-/// Accepts the refusals of a handler's destination. Until its next success, each lane turns events up to the current
-/// tip into dead letters if they fail with the class of the lane's current refusals, such as `status 422`.
+/// Accepts the refusals of a handler's destination. From then on, an event up to the current tip becomes a dead letter
+/// if it fails with the class of its lane's current refusals, such as `status 422`. This ends for each lane with its
+/// next success.
 pub(in crate::admin) async fn believe(shared: &AdminState, handler: &Arc<str>) -> Believed {
     let upto = *shared.parts.journal.tip().borrow();
     let classes = shared.parts.desk.believe(handler, upto).await;

@@ -37,8 +37,8 @@ pub(in crate::admin) async fn drop(shared: &AdminState, ids: Vec<i64>) -> Result
 }
 
 /// Decodes an entry again. Elements that can be read now become events. If any element is stored, or was stored before,
-/// the entry leaves the quarantine, and each of its other elements becomes a separate entry. A later retry of such an
-/// entry therefore cannot store the stored elements a second time, even after the deduplication window.
+/// the entry leaves the quarantine, and each of its other elements becomes a separate entry. A separate entry has none
+/// of the stored elements. So a later retry cannot store these a second time, even after the deduplication window.
 ///
 /// An entry with at most [`PART`] elements leaves the quarantine in the transaction that stores its elements. A larger
 /// entry leaves the quarantine after its last part is stored. If the process ends earlier, the entry stays. A retry
@@ -97,8 +97,8 @@ async fn again(journal: &dyn Journal, entry: QuarantineEntry) -> Result<Retried,
     })
 }
 
-/// Stores the elements of an entry, part by part. If any is stored, or is a duplicate, the entry is deleted: in the
-/// same transaction if it has one part, otherwise after its last part.
+/// Stores the elements of an entry, part by part. If any element is stored, or is a duplicate, the entry is deleted. An
+/// entry with one part is deleted in the same transaction, a larger entry after its last part.
 async fn store(
     journal: &dyn Journal,
     id: i64,
@@ -107,7 +107,7 @@ async fn store(
 ) -> Result<AppendReceipt, RequestError> {
     let retried = Some(if part_count == 1 { RetryOf::Whole(id) } else { RetryOf::Part });
     let mut receipt = AppendReceipt::default();
-    // For each part, whether nothing of it was stored.
+    // One value per part: true if no element of the part is stored.
     let mut unstored = Vec::new();
     let mut parts = Parts::of(item);
     while let Some(Decoded { drafts, quarantined, .. }) = parts.next().await? {
@@ -137,7 +137,8 @@ async fn store(
     Ok(receipt)
 }
 
-/// The parts of a body, which a blocking thread decodes: the body may be several MiB, with any number of elements.
+/// The parts of a body. A blocking thread decodes them, because the body may have several MiB and any number of
+/// elements.
 struct Parts {
     read: mpsc::Receiver<Decoded>,
     reading: JoinHandle<Result<(), NotJson>>,

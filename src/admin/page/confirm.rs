@@ -25,7 +25,7 @@ pub(super) struct Confirm {
 }
 
 impl Confirm {
-    /// Asks whether to delete permanently the dead letter or quarantine entry whose path is `page`.
+    /// Asks whether to permanently delete a dead letter or a quarantine entry. `page` is the path of its page.
     pub(super) fn drop(frame: Frame, page: String, title: String, what: String) -> Self {
         Self {
             frame,

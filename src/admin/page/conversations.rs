@@ -72,7 +72,7 @@ struct ContactListPage {
     frame: Frame,
     /// Only customers who wrote in the last 24 hours and wait for an answer are shown.
     waiting: bool,
-    /// If more customers wait than are shown, the number of those shown.
+    /// The number of customers shown if more customers wait; `None` if all are shown.
     longest: Option<usize>,
     rows: Vec<ContactTableRow>,
     next: Option<String>,

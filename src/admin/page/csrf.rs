@@ -20,7 +20,7 @@ const BROWSER: &str = "bikhook-browser";
 const NOTICE: &str = "bikhook-notice";
 /// The lifetime of a notice. The next page follows at once; a notice not shown within this time is lost.
 const NOTICE_SECS: i64 = 60;
-/// The cookie that permits personal data until a time.
+/// The cookie that lets a browser see personal data until the time in the cookie.
 const SHOWN: &str = "bikhook-shown";
 /// How long personal data is shown, in milliseconds.
 pub(super) const SHOWN_MS: i64 = 15 * 60 * 1_000;
@@ -126,7 +126,7 @@ impl Notice {
 }
 
 impl Browser {
-    /// The browser of a request, by its cookie; without a valid cookie it gets a new name.
+    /// Identifies the browser of a request by its cookie. A browser without a valid cookie gets a new name.
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let known = cookie(headers, BROWSER).filter(|name| {
             name.len() == 43 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))

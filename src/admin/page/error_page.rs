@@ -82,7 +82,7 @@ impl IntoResponse for ErrorPage {
             tracing::warn!(error = %self, "page request failed");
         }
         let page = ErrorTemplate { frame: Frame::default(), title: self.title(), what: &what };
-        // If even the error page cannot be rendered, send its message as plain text.
+        // If even the error page cannot be rendered, send its error text as plain text.
         page.render().map_or_else(
             |_failed| (status, what.clone()).into_response(),
             |page| (status, Html(page)).into_response(),

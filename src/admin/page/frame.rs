@@ -24,7 +24,7 @@ pub(super) struct Frame {
     pub(super) token: String,
     /// Whether personal data is shown; `None` on an error page.
     pub(super) reveal: Option<Reveal>,
-    /// The result of the form submitted before, if there was one.
+    /// The result of the previous form, if there was one.
     pub(super) notice: Option<Notice>,
     /// Why events cannot be stored now; `None` if they can.
     pub(super) trouble: Option<String>,

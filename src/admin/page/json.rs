@@ -1,4 +1,5 @@
-//! Indents JSON for display and keeps its tokens byte for byte: a parser would lose digits and lone surrogates.
+//! Indents JSON for display and keeps its tokens byte for byte. No JSON parser is used, because a parser would lose
+//! digits and lone surrogates.
 
 use super::redaction::{HIDDEN, Redaction};
 
@@ -24,8 +25,8 @@ const PLAIN: &[&str] = &[
     "type",
 ];
 
-/// The output is cut after the token that exceeds this number of bytes: deep nesting makes the indented text many times
-/// longer than the input.
+/// The output is cut after the token that exceeds this number of bytes, because deep nesting makes the indented text
+/// many times longer than the input.
 const WRITTEN_BYTES: usize = 1024 * 1024;
 
 /// Indents a rendered element (one line of JSON). If personal data is masked, only the values of plain keys, `null`,
@@ -66,7 +67,8 @@ struct Container {
     is_object: bool,
     /// The next string is a key.
     key_is_next: bool,
-    /// The values inside contain no personal data. For an object, this refers to the value of the last key.
+    /// The values inside contain no personal data. For an object, this refers only to the value of the key that was
+    /// read last.
     plain: bool,
 }
 

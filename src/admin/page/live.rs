@@ -35,14 +35,14 @@ use crate::{
 
 /// Events on the page at the start.
 const LIMIT: usize = 50;
-/// The minimum time between two messages, to limit how often the browser redraws. A stream that is behind sends without
-/// this delay.
+/// The minimum time between two messages to the browser, to limit how often it redraws. A stream that is behind sends
+/// without this delay.
 const PACE: Duration = Duration::from_millis(200);
-/// A stream that shows personal data ends with its first message after this time. The page then reconnects, because the
-/// operator may have masked the data in the meantime.
+/// A stream that shows personal data ends with its first message after this time. The page then reconnects. If the
+/// operator has masked personal data in the meantime, the new stream masks it too.
 const UNREDACTED: Duration = Duration::from_secs(30);
-/// A stream that is more than this many events behind skips the oldest of them: the page keeps few rows, and shows
-/// current events.
+/// A stream that is more than this many events behind skips the oldest ones, because the page keeps only a few rows and
+/// must show current events.
 const BEHIND_MAX: u64 = 5_000;
 
 #[derive(Template)]

@@ -115,8 +115,8 @@ async fn guarded(request: Request, next: Next) -> Response {
 }
 
 /// The security headers. Script that is injected into a page does not run, injected markup loads nothing from other
-/// hosts, and no other site can frame the page. The referrer policy is `same-origin`: with `no-referrer`, browsers send
-/// `Origin: null` with the page's forms, and the check of `Origin` in `admin::fences` rejects them.
+/// hosts, and no other site can frame the page. The referrer policy is not `no-referrer`, because browsers would then
+/// send `Origin: null` with the page's forms, and the check of `Origin` in `admin::fences` would reject the forms.
 const SECURITY_HEADERS: [(&str, &str); 6] = [
     (
         "content-security-policy",

@@ -10,7 +10,7 @@ use crate::{
 const DAY_MS: i64 = 24 * HOUR_MS;
 /// Periods up to this length are shown per hour, longer ones per day.
 const BY_HOUR_MS: i64 = 3 * DAY_MS;
-/// The maximum number of steps that are listed even if they have no messages.
+/// Steps without messages are listed only if the period has at most this many steps.
 const STEPS_MAX: i64 = 400;
 
 pub(super) struct FigurePeriod {

@@ -22,7 +22,7 @@ impl Redaction {
         self.ending(text, 2)
     }
 
-    /// Masks an id except for its last six characters: WhatsApp's ids contain a phone number at the beginning.
+    /// Masks an id except for its last six characters. The beginning of a WhatsApp id contains a phone number.
     pub(super) fn id<'a>(self, text: &'a str) -> Cow<'a, str> {
         self.ending(text, 6)
     }
@@ -48,7 +48,7 @@ impl Redaction {
             *digits = 0;
         };
         for letter in text.chars() {
-            // A number may be grouped: a space, hyphen, bracket, dot or slash inside it belongs to it.
+            // A number may be grouped, so a space, hyphen, bracket, dot or slash inside a number is part of the number.
             let grouping = !number.is_empty() && matches!(letter, ' ' | '-' | '(' | ')' | '.' | '/');
             if letter.is_ascii_digit() || letter == '+' || grouping {
                 digits += usize::from(letter.is_ascii_digit());
@@ -64,8 +64,8 @@ impl Redaction {
         Cow::Owned(out.split(' ').map(word).collect::<Vec<_>>().join(" "))
     }
 
-    /// Masks the details in the stored text of a failure: what the destination or the event says, quoted text, and what
-    /// [`Self::sentence`] masks.
+    /// Masks the details in the stored text of a failure: everything after the first `: ` (or else the first `:`), text
+    /// in quotes, and what [`Self::sentence`] masks.
     pub(super) fn error(self, stored: &str) -> String {
         if self.is_off {
             return stored.to_owned();

@@ -70,8 +70,9 @@ pub(crate) struct DeadDetail {
     row: DeadRow,
     /// The last error. It may quote the payload.
     error: String,
-    /// The failed attempts, oldest first. Of the attempts before the event was set aside or became a dead letter, only
-    /// the last one is recorded. Of the recorded attempts, only the first one and the last nine are kept.
+    /// The failed attempts, oldest first. Only the last attempt before the event was set aside or became a dead letter
+    /// is recorded, and every attempt after that. At most ten recorded attempts are kept: the first one and the last
+    /// nine.
     history: History,
     /// The element that BIK posted, as strict JSON. Keys and numbers are unchanged.
     #[schemars(with = "Map<String, Value>")]

@@ -31,7 +31,7 @@ pub(crate) struct HandlerReport<L = LaneStatus> {
 }
 
 /// A lane, as the command line reads it; the API writes [`LaneStatus`]. For a stopped receiver only the state in the
-/// journal is known: the other members are absent.
+/// journal is known, so the other members are absent.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct LaneReport {
@@ -107,8 +107,8 @@ pub(crate) struct RetriedHandler {
     pub handler: Arc<str>,
 }
 
-/// The accepted refusals. Events that the destination refuses with these classes become dead letters, until the lane's
-/// next success.
+/// The accepted refusals. Events that the destination refuses with these classes become dead letters. For each lane,
+/// this ends with the next success of the lane.
 #[derive(Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Believed {
     pub handler: Arc<str>,

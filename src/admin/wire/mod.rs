@@ -1,7 +1,7 @@
 //! The JSON of the API: bodies and answers. The API writes an answer, and the command line reads the same type.
 //!
 //! The command line ignores members that it does not know, so that it can read the answers of a newer receiver. For the
-//! same reason it reads the name of a state as any text: where an answer has a type parameter `S`, the API writes an
+//! same reason it accepts any text as the name of a state. If an answer has a type parameter `S`, the API writes an
 //! enum, and the command line reads a `String`. If the command line may print a list unchanged, it reads the rows as
 //! raw JSON.
 //!

@@ -54,14 +54,14 @@ pub(crate) struct ReplayRow<S = ReplayState, L = LaneStatus> {
     pub after: u64,
     /// The replay covers events up to and including this seq.
     pub upto: u64,
-    /// The replay is done with all events up to this seq: `upto` in the state `done`. In any other state, null if the
-    /// replay has not started in this run of the process.
+    /// The replay is done with all events up to this seq. In the state `done`, this is `upto`. In any other state, this
+    /// is null if the replay has not started in this run of the process.
     pub cursor: Option<u64>,
     /// Number of events that the filters of the handler and of the replay select; null until they are counted in this
     /// run of the process.
     pub events: Option<u64>,
-    /// Number of these events that the replay is done with: delivered, set aside, dead letters, or left to the
-    /// handler's own lanes; null until they are counted.
+    /// Number of the counted events that the replay is done with: delivered, set aside, dead letters, or left to the
+    /// handler's own lanes; null until the events are counted.
     pub done: Option<u64>,
     /// Number of events delivered in this run of the process; null if the replay has not started in this run.
     pub delivered: Option<u64>,

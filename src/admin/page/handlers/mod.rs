@@ -135,7 +135,7 @@ struct HandlerPage {
 pub(super) async fn one(Path(name): Path<String>, visit: PageVisit) -> PageResult {
     let name = running_handler(&visit.shared, &name)?;
     let handler = HandlerWithLanes::all(&visit).await?.into_iter().find(|handler| handler.row.name == name);
-    // This does not happen: `running_handler` has found the handler.
+    // This does not happen, because `running_handler` has found the handler.
     let Some(handler) = handler else { return Ok(Redirect::to("/handlers").into_response()) };
     let about = visit.shared.parts.handlers.iter().find(|about| about.handler == name);
     let wants = match about {

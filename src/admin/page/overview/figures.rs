@@ -20,7 +20,7 @@ use crate::{
 
 /// The maximum number of values in a field of the form; a selected value may come in addition.
 const CHOICES_MAX: usize = 200;
-/// The maximum size of all values of such a field in bytes, without that selected value.
+/// The maximum total size of the values in a field of the form, in bytes; a selected value may come in addition.
 const CHOICE_BYTES: usize = 16 << 10;
 /// The maximum number of funnel groups: BIK's categories, and owners without a category.
 const GROUPS_MAX: usize = 20;

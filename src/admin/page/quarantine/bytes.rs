@@ -16,7 +16,8 @@ pub(super) struct MarkedText {
     /// The offset of the first byte shown.
     pub(super) begins_at: usize,
     pub(super) before: String,
-    /// The character at the error position; empty if there is no error position, or if it is the end.
+    /// The character at the error position; empty if there is no error position, or if the error position is the end of
+    /// the bytes.
     pub(super) marked: String,
     pub(super) after: String,
     /// The error position is the end of the bytes.

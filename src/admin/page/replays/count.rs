@@ -1,4 +1,4 @@
-//! Counts the events of a replay, and starts the replay that was counted.
+//! Counts the events that a replay would deliver, and then starts the replay.
 
 use std::{num::NonZeroU32, sync::Arc};
 

@@ -1,5 +1,5 @@
-//! `/replays`: the replays, their progress, and their actions. A new replay is first counted; the page with the count
-//! has the form that starts it.
+//! `/replays`: the replays, their progress, and their actions. Before a replay starts, its events are counted. The page
+//! with the count has the form that starts the replay.
 
 mod count;
 mod row;

@@ -25,7 +25,7 @@ impl Starts {
         Self(Mutex::new(VecDeque::new()))
     }
 
-    /// A random number for a form, which allows it to start one replay; `None` if the system has no random bytes.
+    /// A random number with which a form can start one replay; `None` if the system has no random bytes.
     pub(super) fn number() -> Option<u128> {
         random().map(u128::from_le_bytes)
     }
@@ -36,7 +36,8 @@ impl Starts {
         number: u128,
         start: impl Future<Output = Result<i64, RequestError>>,
     ) -> Result<ReplayStart, RequestError> {
-        // The lock is held during the start: on a double click, the second request waits for the result of the first.
+        // The lock is held during the start, so that the second request of a double click waits for the result of the
+        // first.
         let mut last = self.0.lock().await;
         if let Some((_, id)) = last.iter().find(|(known, _)| *known == number) {
             return Ok(ReplayStart::AlreadyStarted(*id));
