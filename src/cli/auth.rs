@@ -61,8 +61,8 @@ fn describe(text: &mut String, credential: &CredentialSettings, url: &str) {
     }
 }
 
-/// The `Authorization` value for a key, in the pinned form. If no form is pinned, any is accepted, and `Basic KEY` is
-/// used.
+/// The `Authorization` value for a key, in the given form. `None` means that the source accepts every form; `Basic KEY`
+/// is then used.
 pub(super) fn authorization_of(key: &str, form: Option<Form>) -> String {
     match form {
         Some(Form::Header) => key.to_owned(),

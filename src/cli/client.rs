@@ -22,7 +22,8 @@ use super::{
 use crate::{admin::wire::Status, secret::Secret};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The read timeout. A long change, such as retrying all dead letters of a handler, answers only when it is done.
+/// The read timeout. The answer to a long change, such as retrying all dead letters of a handler, comes only when the
+/// change is done.
 const READ_TIMEOUT: Duration = Duration::from_secs(600);
 /// The read timeout of a supervisor's health check.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -348,7 +349,8 @@ pub(super) fn runtime(builder: &mut tokio::runtime::Builder) -> Result<Runtime, 
     built.map_err(|error| Error::Failed(format!("cannot start the async runtime: {error}")))
 }
 
-/// The text of the innermost cause of an error, such as `Connection refused`: the errors around it add no detail.
+/// The text of the innermost cause of an error, such as `Connection refused`. The errors around the innermost cause add
+/// no detail.
 pub(super) fn cause(error: &dyn std::error::Error) -> String {
     let innermost = successors(Some(error), |error| error.source()).last();
     innermost.unwrap_or(error).to_string()

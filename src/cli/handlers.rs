@@ -45,9 +45,9 @@ enum HandlersCommand {
     /// Rename a handler that is no longer configured: its cursors, dead letters, set-aside events, replays and pause
     /// move to the new name
     Rename(HandlerRenameArgs),
-    /// Retry at once all events that wait for a retry, for example after a repair
+    /// Immediately retry all events that wait for a retry, for example after a repair
     Retry(HandlerArgs),
-    /// Accept the refusals: events that the destination refuses now become dead letters (recorded)
+    /// Accept the current refusals: the refused events become dead letters (recorded)
     Believe(HandlerBelieveArgs),
 }
 
@@ -201,7 +201,7 @@ fn list(args: &HandlersArgs, cli: &Cli) -> Result<(), Error> {
     Ok(out.flush()?)
 }
 
-/// The class of the last failure, and how long ago it occurred: the destination may have recovered since.
+/// The class of the last failure, and how long ago it occurred, because the destination may have recovered since.
 fn failure(class: String, at: Option<Timestamp>, now: Timestamp) -> String {
     match at {
         Some(at) => format!("{class}, {} ago", elapsed(now.ms_since(at).max(0).unsigned_abs() / 1_000)),
@@ -256,8 +256,7 @@ impl HandlerRenameArgs {
 fn believe(args: &HandlerBelieveArgs, cli: &Cli) -> Result<(), Error> {
     let HandlerArgs { name, request } = &args.handler;
     let client = request.admin.client(cli)?;
-    let question =
-        format!("Events that the destination of {name:?} refuses now become dead letters. Continue?");
+    let question = format!("Turn the events that the destination of {name:?} refuses now into dead letters?");
     confirm(&question, args.yes)?;
     let answer = client.post(&["handlers", name, "believe"], &EmptyBody {})?;
     request.print(answer, |Believed { upto, classes, .. }| match &*classes.join(", ") {

@@ -1,9 +1,9 @@
 //! The log on standard error.
 //!
-//! A pipe whose reader does not read, or a paused terminal, blocks writes to it. A thread of the runtime or of the
-//! journal must not block there. Therefore log lines go through a bounded queue to a separate thread; lines that do
-//! not fit are dropped and counted. The lines of the `log` handler are deliveries: they are written directly, on a
-//! thread that may block, and count as delivered only once they are written.
+//! A write to a pipe that nobody reads, or to a paused terminal, blocks. A thread of the runtime or of the journal must
+//! not block in such a write. Therefore log lines go through a bounded queue to a separate thread; lines that do not
+//! fit are dropped and counted. The lines of the `log` handler are deliveries: they are written directly, on a thread
+//! that may block, and count as delivered only once they are written.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -44,7 +44,7 @@ struct LogQueue(SyncSender<LogEntry>);
 
 enum LogEntry {
     Line(Vec<u8>),
-    /// Sent after the last line. When the thread drops it, the channel disconnects, which ends the wait in
+    /// Sent after the last line. When the log thread drops this entry, `_written` is dropped too. That ends the wait in
     /// `LogQueue::drop`.
     End {
         _written: SyncSender<()>,
@@ -132,7 +132,7 @@ struct LogOutlet {
 }
 
 impl Write for &LogOutlet {
-    /// Takes a whole line per call: the formatter writes each line at once.
+    /// Each call gets a whole line, because the formatter writes a line with one call.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if self.lines.try_send(LogEntry::Line(line.to_vec())).is_err() {
             self.dropped.fetch_add(1, Relaxed);

@@ -103,7 +103,7 @@ impl Cli {
     /// # Errors
     /// Returns an [`Error`], which determines the exit code.
     pub fn run(self) -> Result<(), Error> {
-        // Standard output is not locked here: most commands write to it through another handle.
+        // Standard output is not locked here, because most commands write to it through another handle.
         let out = &mut anstream::stdout();
         match self.dispatch(out).and_then(|()| Ok(out.flush()?)) {
             // A reader that closes the pipe early (`| head`) is not an error.
@@ -145,8 +145,8 @@ pub enum Error {
     /// The output cannot be written.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
-    /// A resource cannot be used until an operator changes something, for example a journal of a newer version. A retry
-    /// does not help.
+    /// A resource, for example a journal of a newer version, cannot be used until an operator changes something. A
+    /// retry does not help.
     #[error("{0}")]
     Unusable(String),
     /// The journal of a stopped receiver cannot be read.

@@ -114,7 +114,8 @@ pub(super) fn bar(steps: u64) -> ProgressBar {
     ProgressBar::new(steps).with_style(style.unwrap_or_else(|_wrong| ProgressStyle::default_bar()))
 }
 
-/// Escapes characters that would control a terminal: posted data may contain control sequences or bidirectional marks.
+/// Escapes characters that would control a terminal, because posted data may contain control sequences or bidirectional
+/// marks.
 pub(super) fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {

@@ -69,8 +69,8 @@ impl Selection {
         }
     }
 
-    /// The event name, if exactly one is given and it has no wildcards: the journal finds events by name faster than a
-    /// filter does.
+    /// The event name, if exactly one name is given and it has no wildcards. The journal finds events with one name
+    /// faster than a filter does.
     pub(super) fn name(&self) -> Option<String> {
         match self.content.events.as_slice() {
             [name] if !name.contains(['*', '?', '[', '{', '\\']) => Some(name.clone()),

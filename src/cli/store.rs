@@ -27,7 +27,7 @@ use crate::{
 /// The maximum number of rows per read.
 const PAGE: usize = 1_000;
 /// The maximum number of dead letters or quarantine entries that are read at once from the journal of a stopped
-/// receiver: each has a payload.
+/// receiver. The number is small, because each has a payload.
 const CHUNK: usize = 16;
 
 /// The receiver to read from: a running one, or the journal of a stopped one.
@@ -258,8 +258,8 @@ pub(super) struct ListArgs {
 /// The default number of rows.
 const ROWS: usize = 20;
 
-/// The newest rows, oldest first: [`ROWS`] without `--limit`. A message then says if there are older rows, because the
-/// list would otherwise look complete.
+/// The newest rows, oldest first. Without `--limit`, the list has at most [`ROWS`] rows, and a message on standard
+/// error says if there are older rows, because the list would otherwise look complete.
 pub(super) fn newest<C: Copy>(
     Limit { limit }: &Limit,
     page: impl FnMut(Option<C>, usize) -> ListResult<C>,

@@ -1,5 +1,5 @@
-//! Escapes posted data before it is written to a terminal: it must not move the cursor or change the order of displayed
-//! text.
+//! Escapes posted data before it is written to a terminal, so that the data cannot move the cursor or change the order
+//! of displayed text.
 
 use std::io::{self, IsTerminal, Write};
 

@@ -28,8 +28,8 @@ fn same_port(a: SocketAddr, b: SocketAddr) -> bool {
     a.port() != 0 && a.port() == b.port() && overlap
 }
 
-/// Checks the names and the settings of the sources. Returns the sources, or `None` if intake cannot be built from
-/// them. The errors are in `reading`.
+/// Checks the names and the settings of the sources. Returns the checked sources, or `None` if the settings of a source
+/// are invalid. The errors are in `reading`.
 pub(super) fn sources(
     reading: &mut Reading,
     sources: &BTreeMap<String, SourceSettings>,

@@ -30,7 +30,8 @@ const EXAMPLES: [&str; 10] = [
     "your-token",
 ];
 
-/// Where orchestrators mount secrets. These files are readable by all, but the container has no other users.
+/// Folders in which orchestrators mount secrets. Every user can read the files there, but the container has no other
+/// users.
 const MOUNTED: [&str; 2] = ["/run/secrets", "/var/run/secrets"];
 
 const ANYBODY_READS: u32 = 0o004;
@@ -92,7 +93,7 @@ pub(super) fn readable(reading: &mut Reading, file: Option<&Path>) {
     }
 }
 
-/// Returns whether the file itself contains a secret, or a URL with a password.
+/// Returns whether the configuration file itself contains a secret, or a URL with a password.
 fn has_secret(reading: &Reading) -> bool {
     let secrets = reading.context.secrets();
     let is_secret = |node: &Node| secrets.iter().any(|(_, place)| *place == node.place);
@@ -154,7 +155,7 @@ pub(super) fn plain_http(reading: &mut Reading) {
     }
 }
 
-/// Returns the text of a value; if it is a secret in another form, the secret's text.
+/// Returns the text of a value. For a secret from a variable or a file, returns the secret.
 fn text_of(reading: &Reading, node: &Node) -> Option<String> {
     if let Some(text) = node.as_text() {
         return Some(text.to_owned());

@@ -1,6 +1,6 @@
-//! Checks the files that the journal, insight and the handlers write. Such a file must not be written by two parts. It
-//! must not be the file of a secret or the configuration file: the writing part would destroy that file. Files that are
-//! only read, such as `ca`, are not checked.
+//! Checks the files that each part of the program writes: the journal, insight and each handler. Two parts must not
+//! write the same file. No part may write the configuration file or the file of a secret, because that would destroy
+//! the file. Files that are only read, such as `ca`, are not checked.
 
 use std::{
     collections::BTreeMap,
@@ -17,8 +17,8 @@ use crate::{insight, journal, settings::Wrong};
 /// The configuration key with the path of a handler's digest key. Several handlers may use the same file.
 pub(super) const DIGEST_KEY_FILE: &str = "digest_key_file";
 
-/// Reports each part with a file that is the configuration file, the file of a secret, or a file of an earlier part. At
-/// most one error per part.
+/// Reports each part that writes the configuration file, the file of a secret, or a file of an earlier part. At most
+/// one error per part.
 pub(super) fn check(
     reading: &mut Reading,
     file: Option<&Path>,
@@ -54,15 +54,15 @@ pub(super) fn check(
     }
 }
 
-/// Maps the resolved path of a file to the part that uses it, in the words of a message: `by the journal`.
+/// Maps the resolved path of a file to its use, as a text for messages such as `by the journal`.
 #[derive(Default)]
 struct Owners {
     of: BTreeMap<PathBuf, String>,
 }
 
 impl Owners {
-    /// Records the files of one part, each with the key that names it. Reports the first file that an earlier part
-    /// uses.
+    /// Records the files of one part, each with the configuration key that names it. Reports the first file that is
+    /// already in use.
     fn claim(&mut self, reading: &mut Reading, section: &[&str], files: &[(&str, PathBuf)], owner: &str) {
         let clash = files.iter().find_map(|(key, file)| Some((key, file, self.of.get(&resolved(file))?)));
         if let Some((key, file, earlier)) = clash {
@@ -85,8 +85,8 @@ fn resolved(file: &Path) -> PathBuf {
     absolute
 }
 
-/// Appends a path that cannot be resolved, and resolves each `..` by name. That is wrong only behind a link to something
-/// that does not exist yet.
+/// Appends a path that cannot be resolved. Each `..` removes the name before it. The result is wrong only if that name
+/// is a link whose target does not exist yet.
 fn joined(mut path: PathBuf, rest: &Path) -> PathBuf {
     for part in rest.components() {
         match part {

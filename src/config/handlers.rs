@@ -133,8 +133,8 @@ fn find_kind(reading: &mut Reading, name: &str, kind: Option<&str>) -> Option<&'
     row
 }
 
-/// Returns the part of the section that belongs to the kind. Reports unknown keys here, where the keys of the kind and
-/// of every handler are known.
+/// Returns the part of the section that belongs to the kind. Reports the other keys, except those that every handler
+/// has.
 fn known_keys(reading: &mut Reading, name: &str, kind: &KindRow, mut own: Section) -> Section {
     let known = (kind.keys)();
     let all: BTreeSet<&str> = known.iter().copied().chain(common_keys()).collect();

@@ -50,8 +50,8 @@ impl LogSettings {
     }
 }
 
-/// Checks the directives, and first each level: a level with a typing error would be taken for the name of a module and
-/// silence the log.
+/// Checks each level, then the directives as a whole. A level with a typing error would be taken for the name of a
+/// module, and would silence the log.
 fn wrong_level(directives: &str) -> Option<Wrong> {
     const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
     let levels = directives.split(',').filter(|word| !word.contains(['=', '[', ':']));

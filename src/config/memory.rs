@@ -8,7 +8,7 @@ use super::Config;
 use crate::{dispatch, http};
 
 const MIB: u64 = 1024 * 1024;
-/// The idle process, in bytes.
+/// The memory of the idle process, in bytes.
 const BASE: u64 = 32 * MIB;
 /// An idle connection, in bytes: its task and its socket, including the kernel's part.
 const CONNECTION: u64 = 6 * 1024;
@@ -108,7 +108,7 @@ impl MemoryLimit {
 }
 
 /// Reads the limit for a line of `/proc/self/cgroup`: `0::/PATH` (version 2) or `N:memory:/PATH` (version 1). In a
-/// container the path may be one of the host, while the process's own cgroup is mounted as the root. So the lowest
+/// container the path may be a path of the host, while the process's own cgroup is mounted as the root. So the lowest
 /// limit on the way up to the root counts.
 fn cgroup_limit(line: &str, cgroups: &Path) -> Option<u64> {
     let (_, rest) = line.split_once(':')?;
@@ -160,7 +160,7 @@ mod tests {
         }
     }
 
-    /// The limit in bytes that is found in these files, given with their texts.
+    /// The limit in bytes that is found in these files. Each file is given as its path and its text.
     fn found(files: &[(&str, &str)]) -> Option<u64> {
         let root = tempfile::tempdir().unwrap();
         for (path, text) in files {

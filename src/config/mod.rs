@@ -46,7 +46,7 @@ pub struct Config {
     pub admin: admin::Settings,
     /// `[sources.NAME]` by name; never empty.
     pub sources: BTreeMap<String, SourceSettings>,
-    /// The same sources, checked: intake is built from them.
+    /// The same sources, checked.
     pub checked_sources: http::Sources,
     /// The settings of `[journal]`.
     pub journal: journal::sqlite::Settings,
@@ -189,8 +189,8 @@ fn fill_in_handler(root: &mut Table) {
     }
 }
 
-/// Adds a source with a generated credential, unless the variables set another source, or a credential or `auth` of
-/// this one.
+/// Adds the source [`DEFAULT_SOURCE`] with a generated credential, unless the variables set another source, or set
+/// `auth` or a credential of [`DEFAULT_SOURCE`].
 fn fill_in_source(root: &mut Table) {
     let sources = reading::table_at(root, &["sources"]);
     let only_bik = sources.is_none_or(|sources| sources.keys().all(|name| name == DEFAULT_SOURCE));

@@ -1,8 +1,8 @@
 //! Environment variables such as `BIKHOOK_HTTP_LISTEN=…`, which override the file. Useful in containers.
 //!
-//! A variable's name is matched against the known keys and against the names in the file. A variable that matches
-//! nothing is ignored, because orchestrators add variables too. If its name is close to a valid one, a warning names
-//! the valid one.
+//! A variable's name is matched against the known keys, and against the names of sources, credentials and handlers in
+//! the file. A variable that matches nothing is ignored, because orchestrators add variables too. If its name is close
+//! to a valid one, a warning names the valid one.
 
 use std::sync::Arc;
 
@@ -67,7 +67,8 @@ pub(super) fn warnings(root: &Table, context: &Context, unmatched: &[String]) ->
         .collect()
 }
 
-/// Sets the target key to the text of a variable, or to `{ file = TEXT }` if the variable names the file of a secret.
+/// Sets the target key to the text of a variable, or to `{ file = TEXT }` if that text is the path of a file with a
+/// secret.
 fn put(target: &Target, root: &mut Table, place: Place, text: &str) {
     let mut node = Node { place: place.clone(), value: Value::Variable(text.to_owned()) };
     if target.secret_file {

@@ -1,4 +1,4 @@
-//! The tree while it is read: access to its parts by path, and the problems found so far.
+//! The tree of the configuration while it is read: access to its parts by path, and the problems found so far.
 
 use std::{collections::BTreeMap, rc::Rc};
 

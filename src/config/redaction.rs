@@ -1,8 +1,8 @@
 //! Hides possible secrets: in the lines of the file that a problem shows, and in the problem's own message.
 //!
 //! A line shows punctuation, `true` and `false`, and the keys and values that the schema allows. Everything else,
-//! including comments, becomes asterisks, one for each character. The file may be invalid TOML, so this works on its
-//! tokens, not on its tree.
+//! including comments, becomes asterisks, one for each character. The file may be invalid TOML, so this module reads
+//! the tokens of the file, not a tree.
 
 use std::{collections::BTreeSet, ops::Range};
 
@@ -26,8 +26,8 @@ const DEPTH_MAX: u32 = 80;
 #[derive(Default)]
 pub(super) struct MaskedText {
     text: String,
-    /// Pairs of an offset in the file and the total number of bytes saved up to it. One asterisk replaces one
-    /// character, which may have several bytes.
+    /// One asterisk replaces one character, which may have several bytes, so the masked text is shorter. Pairs of an
+    /// offset in the file and the number of bytes saved up to that offset.
     shifts: Vec<(usize, usize)>,
 }
 
@@ -53,7 +53,7 @@ impl MaskedText {
         &self.text
     }
 
-    /// Maps a range of the file to the masked text; only its first line.
+    /// Maps a range of the file to the masked text. Only the first line of the range is kept.
     pub(super) fn first_line(&self, span: &Range<usize>) -> Range<usize> {
         let start = self.position(span.start);
         let end = self.position(span.end).max(start);

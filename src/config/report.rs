@@ -20,7 +20,7 @@ pub struct Report {
 
 impl Report {
     /// Problems of a text that is not valid TOML. A problem on the same line as the problem before it, or on the next
-    /// line, is left out: it is mostly a consequence.
+    /// line, is left out, because it is mostly a consequence.
     pub(super) fn syntax(origin: Origin, mut problems: Vec<Problem>, hidden: &HiddenTexts) -> Self {
         let line = |problem: &Problem| origin.masked.line(order(&problem.place));
         problems.sort_by_key(|problem| order(&problem.place));

@@ -18,7 +18,7 @@ use crate::{
     settings::{SECRET_FORMS, Table, keys_of, nearest},
 };
 
-/// The keys of every handler whose values are harmless. Those of a kind are in its row.
+/// Keys that every handler has, and whose values are harmless. The harmless keys of a kind are in its row.
 const HARMLESS_HANDLER_KEYS: [&str; 8] =
     ["kind", "start", "dead_letters", "events", "owners", "statuses", "channels", "sources"];
 
@@ -168,8 +168,9 @@ impl Shape {
         }
     }
 
-    /// Finds the key for the rest of a variable's name. The names in the configuration are tried first, then the
-    /// shortest new name that fits: `AUDIT_PROBE_MAX` is `probe_max` of `audit`.
+    /// Finds the key that a variable sets. `rest` is the part of the variable's name that is not matched yet. The
+    /// sources, credentials and handlers in the configuration are tried first, then the shortest new name that fits:
+    /// `AUDIT_PROBE_MAX` is `probe_max` of `audit`.
     pub(super) fn find(&self, rest: &str, there: Option<&Table>) -> Option<Target> {
         match self {
             Self::Value | Self::Harmless | Self::List(_) => rest.is_empty().then(Target::default),
@@ -193,7 +194,8 @@ impl Shape {
         }
     }
 
-    /// Lists every valid name of a variable, for the names that the configuration has.
+    /// Lists the name of every variable that sets a key, for the sources, credentials and handlers in the
+    /// configuration.
     pub(super) fn list(&self, prefix: &str, there: Option<&Table>, names: &mut Vec<String>) {
         match self {
             Self::Value | Self::Harmless | Self::List(_) => names.push(prefix.to_owned()),
@@ -242,7 +244,7 @@ fn is_path(text: &str) -> bool {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Target {
     pub(super) keys: Vec<String>,
-    /// The variable names the file of a secret, as is usual in containers: `…_PASSWORD_FILE`.
+    /// The variable's value is the path of a file with a secret, as is usual in containers: `…_PASSWORD_FILE`.
     pub(super) secret_file: bool,
 }
 

@@ -85,8 +85,8 @@ pub(crate) fn parse(text: &str) -> (Table, Vec<Problem>) {
     (table, problems)
 }
 
-/// The value at a path, or the closest value above it; `None` if not even the first key exists. With `item`, the item
-/// of the list at the path.
+/// The value at a path, or the closest value above it; `None` if not even the first key exists. With `item`, returns
+/// that item of the list at the path.
 pub(crate) fn closest<'a>(
     table: &'a Table,
     path: &[impl AsRef<str>],

@@ -50,8 +50,8 @@ impl<'a> Groups<'a> {
         let properties = WriterProperties::builder()
             .set_created_by(concat!("bikhook ", env!("CARGO_PKG_VERSION")).to_owned())
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
-            // The column of whole events has no dictionary and no statistics: events do not repeat, and their minimum
-            // and maximum are of no use.
+            // The column of whole events has no dictionary and no statistics, because events do not repeat, and their
+            // minimum and maximum are of no use.
             .set_column_dictionary_enabled(event.clone(), false)
             .set_column_statistics_enabled(event, EnabledStatistics::None)
             .build();

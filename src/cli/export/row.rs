@@ -62,7 +62,7 @@ pub(super) struct Row<'a> {
     name: Option<String>,
 }
 
-/// Calls `see` with each row of an event, given as its JSON line.
+/// Calls `see` with each row of an event. `line` is the JSON line of the event.
 pub(super) fn each(line: &RawValue, mut see: impl FnMut(&Row<'_>) -> Result<(), Error>) -> Result<(), Error> {
     let (line, element) = &line::read(line)?;
     let view = element.view();

@@ -46,7 +46,7 @@ fn text<'r>(column: &Column, row: &'r Row<'_>) -> Cow<'r, str> {
     }
 }
 
-/// Escapes a cell that a spreadsheet would evaluate as a formula: posted data must not be executed.
+/// Escapes a cell that a spreadsheet would evaluate as a formula, because posted data must not be executed.
 fn guarded(text: &str) -> Cow<'_, str> {
     if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}").into() } else { text.into() }
 }

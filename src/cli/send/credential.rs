@@ -120,8 +120,8 @@ impl Drop for EchoOff<'_> {
     }
 }
 
-/// The first credential of a source that is accepted now, as a header value; `None` if the source requires none.
-/// Returns an error if the source has none that is accepted now.
+/// The first of a source's credentials that is accepted now, as a header value; `None` if the source requires none.
+/// Returns an error if no credential is accepted now.
 pub(super) fn configured(source: &SourceSettings) -> Result<Option<String>, Error> {
     if source.auth == AuthMode::None {
         return Ok(None);

@@ -22,7 +22,7 @@ use crate::cli::{Error, client::cause};
 /// The timeout of a request. It exceeds the defaults of the receiver's `body_timeout` and `deadline` together (17 s),
 /// so it normally expires only if something is broken.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
-/// Posting stops with an error once this number of bodies got no usable answer, and no body got one. A 200 without a
+/// Posting stops with an error if this number of bodies was posted and none got a usable answer. A 200 without a
 /// receipt is not usable.
 const UNANSWERED_MAX: u64 = 10;
 
@@ -69,8 +69,8 @@ pub(super) async fn post_all(
     let mut bodies = bodies.enumerate();
     let mut in_flight = JoinSet::new();
     loop {
-        // Reading a file delays the counting of answers, but not the latencies of the requests in flight:
-        // `PostTarget::post` measures those.
+        // Reading a file delays the counting of answers. The latencies stay correct, because `PostTarget::post`
+        // measures them.
         while in_flight.len() < connections
             && let Some((number, body)) = bodies.next()
         {

@@ -58,7 +58,7 @@ impl PostSummary {
         }
     }
 
-    /// Returns whether at least `unanswered` bodies got no usable answer, and no body got one.
+    /// Returns whether at least `unanswered` bodies were posted and none got a usable answer.
     pub(super) fn nothing_answered(&self, unanswered: u64) -> bool {
         self.by_status.is_empty() && self.unanswered >= unanswered
     }
