@@ -47,7 +47,7 @@ pub(super) struct Trouble {
     pub error: String,
     /// How long the destination asked to wait before the next delivery.
     pub after: Option<Duration>,
-    /// Whether the event or the destination is in question.
+    /// Whether the failure is about the event or about the destination.
     pub about: About,
     /// How serious the failure is.
     pub gravity: Gravity,
@@ -193,7 +193,7 @@ impl Attempt {
         let ended = tokio::time::timeout(*settings.timeout, deliver).instrument(span.clone()).await;
         let done = match ended {
             Ok(Ok(done)) => done,
-            // Caught here, a panic fails only this delivery, not the rest of the batch.
+            // The panic is caught here, so that only this delivery fails, not the rest of the batch.
             Ok(Err(_may_quote_the_payload)) => {
                 let story = "the handler panicked; the log has the location";
                 Err(Failure::retry_about(About::Unanswered, "panic", story))
@@ -227,13 +227,13 @@ impl Attempt {
     }
 }
 
-/// Divides a batch that failed because of an event into parts to deliver. The halves of the failed events come first,
-/// left before right, until one event is alone. The unsent events come last. Later events of a failed message are left
-/// out. There are no more parts once the destination fails, or after [`DOUBTS`] failures in a row.
+/// Divides a batch into parts to deliver, after the batch failed because of an event. The halves of the failed events
+/// come first, left before right, until one event is alone. The unsent events come last. Later events of a failed
+/// message are left out. There are no more parts once the destination fails, or after [`DOUBTS`] failures in a row.
 struct Halves<'a> {
     events: &'a [Delivery],
     outcomes: Vec<Outcome>,
-    /// The parts still to be delivered, as indexes in order; the next one is last.
+    /// The parts still to be delivered, each as indexes in order. A stack: the last part is delivered next.
     parts: Vec<Vec<usize>>,
     failed_messages: HashSet<OrderKey>,
     /// Failures since an event was accepted.

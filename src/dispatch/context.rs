@@ -51,8 +51,8 @@ pub struct HandlerContext {
 }
 
 impl HandlerContext {
-    /// Creates the state that the lanes of a handler share. With a `rate`, a batch has at most the events of one
-    /// second, so that a customer's message waits only for a short delivery of other events.
+    /// Creates the state that the lanes of a handler share. With a `rate`, a batch has at most as many events as the
+    /// rate allows in one second. So a customer's message waits only for a short delivery of other events.
     pub fn new(mut spec: HandlerSpec, journal: Arc<dyn Journal>, metrics: Arc<Metrics>) -> Self {
         let rate_limit = spec.settings.rate.map(RateLimit::new);
         if let Some(limit) = &rate_limit {

@@ -92,8 +92,8 @@ impl DispatchControl {
         self.send(handler, |_| Some(Command::Retry)).await
     }
 
-    /// For each lane of a handler: turns the events up to `upto` that fail with the class in [`LaneStatus::refused`]
-    /// into dead letters, until the next success. Returns the classes of all lanes.
+    /// Until its next success, each lane of a handler makes a dead letter of every event up to `upto` that fails with
+    /// the class in [`LaneStatus::refused`]. Returns the classes of all lanes.
     pub async fn believe(&self, handler: &str, upto: u64) -> Vec<String> {
         let lanes = self.0.iter().map(|lane| lane.status.borrow());
         let classes: BTreeSet<String> =

@@ -34,7 +34,7 @@ pub(super) struct AsideTrace {
     pub(super) failed_after: u64,
     /// An attempt ended without an answer, so the destination may have the event.
     pub(super) unanswered: bool,
-    /// Answers that said that the destination already has the event, or is processing it.
+    /// How many answers said that the destination already has the event, or is processing it.
     pub(super) repetitions: u32,
 }
 
@@ -43,7 +43,7 @@ impl AsideRows {
     pub(super) fn restore(rows: Vec<Aside>) -> Self {
         let mut restored = Self::default();
         for aside in rows {
-            // A delivery that was in flight when the previous process ended has no answer.
+            // The previous process may have ended during a delivery of the event, so that the answer was lost.
             restored.insert(aside, AsideTrace { unanswered: true, ..AsideTrace::default() });
         }
         restored
@@ -77,9 +77,9 @@ impl AsideRows {
         self.rows.insert(aside.seq, Row { aside, in_flight: false, trace });
     }
 
-    /// Returns the head up to the seq `upto` that has been due longest, and marks it as in flight. A head is an event
-    /// that waits behind no other event. A head whose wait is longer than `longest_ms` is due, too: the clock was wrong
-    /// when that wait was stored.
+    /// A head is an event that waits behind no other event. Looks at the heads up to the seq `upto`. Returns the one
+    /// that has been due longest, and marks it as in flight. If the wait of a head is longer than `longest_ms`, the
+    /// clock was wrong when the wait was stored, so that head is due, too.
     pub(super) fn take_due(&mut self, now: Timestamp, longest_ms: i64, upto: u64) -> Option<Aside> {
         let due_since = |row: &Row| match row.aside.next_try {
             time if time > now.plus_ms(longest_ms) => Timestamp::default(),
@@ -100,8 +100,8 @@ impl AsideRows {
         }
     }
 
-    /// Makes the first set-aside event of a message queue behind the event with the seq `earlier`. Returns the changed
-    /// row. `None` if the message has no set-aside event, or if the first one is in flight or before `earlier`.
+    /// Records that a message's first set-aside event waits behind the event with the seq `earlier`. Returns the
+    /// changed row. `None` if the message has no set-aside event, or if its first one is in flight or before `earlier`.
     pub(super) fn yields(&mut self, key: OrderKey, earlier: u64) -> Option<Aside> {
         let first = *self.by_message.get(&key)?.first()?;
         let row = self.rows.get_mut(&first)?;
@@ -112,7 +112,7 @@ impl AsideRows {
         Some(row.aside.clone())
     }
 
-    /// When the next head up to the seq `upto` becomes due.
+    /// When the next head (see [`Self::take_due`]) becomes due. Only heads up to the seq `upto` count.
     pub(super) fn next_due(&self, upto: u64) -> Option<Timestamp> {
         let rows = self.rows.range(..=upto).map(|(_, row)| row);
         let heads = rows.filter(|row| !row.in_flight && !row.aside.behind);
@@ -131,8 +131,8 @@ impl AsideRows {
         }
     }
 
-    /// Removes an event that is done. The next event of its message becomes a head and is due now. Returns the changed
-    /// row of that next event.
+    /// Removes an event that is done. The next event of its message no longer waits behind it, and is due now. Returns
+    /// the changed row of that next event.
     pub(super) fn remove(&mut self, seq: u64, now: Timestamp) -> Option<Aside> {
         let key = self.rows.remove(&seq)?.aside.order_key?;
         let message = self.by_message.get_mut(&key)?;

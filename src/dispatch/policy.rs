@@ -16,7 +16,7 @@ const SOON_MS: i64 = 250;
 const SEARCH_MS: i64 = 30_000;
 /// Maximum number of new messages in a search, if the destination refuses them.
 const SEARCH_REFUSED: usize = 1_000;
-/// Maximum number of new messages in a search, if the events fail otherwise.
+/// Maximum number of new messages in a search, if the events fail in another way.
 const SEARCH_FAILED: usize = 100;
 /// A lane with this many events in its window, most of them in doubt, claims no more for a search or a probe. It claims
 /// nothing at all once it also has enough events to deliver: see [`window`].
@@ -27,7 +27,7 @@ pub(super) const DOUBTED_MAX: usize = 10_000;
 pub(super) const AHEAD_MAX: usize = 10_000;
 /// Number of events in doubt whose errors stay in memory whole; of further errors only the beginning is kept.
 pub(super) const WHOLE_ERRORS: usize = 100;
-/// Maximum number of failures in a one-by-one probe without a success.
+/// A one-by-one probe without a success stops after this many failures.
 pub(super) const PROBE_EVENTS: usize = 10;
 /// A one-by-one probe tries at least this many events, if that many messages wait.
 const PROBE_HEADS: usize = 4;
@@ -44,7 +44,8 @@ pub(super) const GATHER_MS: i64 = 10;
 pub(super) const YIELD_LAG: u64 = 10_000;
 /// How often a replay that yields checks again.
 pub(super) const YIELD_CHECK_MS: i64 = 500;
-/// The longest time that a quick delivery takes. It bounds how long a customer's message waits for a slot.
+/// A delivery that takes at most this long is quick: see [`share`]. This limit bounds how long a customer's message
+/// waits for a slot.
 pub(super) const QUICK_MS: i64 = 250;
 /// Maximum wait that a destination can ask for.
 pub(super) const LONGEST_REQUESTED_MS: i64 = 60 * 60 * 1_000;
@@ -172,15 +173,15 @@ pub(super) const fn share(class: Class, concurrency: usize, quick: usize) -> usi
 }
 
 /// Maximum number of deliveries in flight of a replay's lane: the slots that the handler's own lanes and the replay's
-/// other lane leave, but at least one. So an event of the handler's own lanes waits for the end of at most one delivery
-/// of the replay.
+/// other lane do not use, but at least one. So an event of the handler's own lanes waits for the end of at most one
+/// delivery of the replay.
 pub(super) fn replay_share(concurrency: usize, quick: usize, taken: usize) -> usize {
     share(Class::Other, concurrency, quick).saturating_sub(taken).max(1)
 }
 
-/// Returns two limits for the events of a window. A lane with more ready events than the first does not claim; a
-/// claim fills the window up to the second. With several slots the limits are higher, because events that wait for an
-/// earlier one of their message count as ready.
+/// Returns two limits for the events of a window. A lane does not claim while it has more ready events than the first
+/// limit. A claim fills the window up to the second limit. With several slots the limits are higher, because events
+/// that wait for an earlier one of their message count as ready.
 pub(super) const fn window(batch: usize, share: usize) -> (usize, usize) {
     match share {
         0 | 1 => (batch, batch * 2),

@@ -71,7 +71,7 @@ pub struct ReplayProgress {
 const PAGE: usize = 1_000;
 /// The wait after the end of a replay could not be stored, for example because the journal's disk is full.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
-/// The wait before a replay whose lanes could not be read is started again.
+/// The wait before the next try to start a replay after its lanes could not be read.
 const START_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 impl Replayer {
@@ -100,7 +100,7 @@ impl Replayer {
         Some(ReplayProgress { done: (counted.done + passed).min(counted.events), ..counted })
     }
 
-    /// Counts the events of a replay. `cursors` are those of its lanes when they started.
+    /// Counts the events of a replay. `cursors`: the cursors of the replay's lanes at their start.
     async fn count(self: Arc<Self>, id: i64, new: NewReplay, filter: Filter, cursors: BTreeMap<Class, u64>) {
         let Some(ReplayHandler { context, .. }) = self.handlers.get(&new.handler) else { return };
         let mut progress = ReplayProgress::default();
@@ -223,7 +223,8 @@ impl Replayer {
         first.filter(|id| !started.contains_key(id)).map(|id| (id, known[&id].clone())).collect()
     }
 
-    /// Reads the filter of a replay. If it is invalid, logs that once: the replay counts as started, without lanes.
+    /// Reads the filter of a replay. If the filter is invalid, logs an ERROR and records the replay as started, without
+    /// lanes. So the error is logged only once.
     fn filter_of(&self, id: i64, replay: &Replay) -> Option<Filter> {
         let filter = read_filter(&replay.request.filter);
         if filter.is_none() {

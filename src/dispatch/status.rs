@@ -33,7 +33,7 @@ pub struct LaneStatus {
     /// When the first claimed event that is not done was received, or when the first set-aside event was set aside,
     /// whichever is earlier; null if there is neither.
     pub oldest_at: Option<Timestamp>,
-    /// How long that event has waited, in seconds, at the time of the request; 0 if there is none.
+    /// How long the event of `oldestAt` has waited, in seconds, at the time of the request; 0 if there is none.
     pub lag_seconds: u64,
     pub in_flight: usize,
     pub set_aside: usize,
@@ -54,8 +54,9 @@ pub struct LaneStatus {
     pub next_try: Option<Timestamp>,
     /// Why the lane waits, or what happens while it is full, as text; null in any other state.
     pub waits_for: Option<String>,
-    /// The class of the latest failure in doubt, such as `status 422`; null if no failure is in doubt. `believe` turns
-    /// the events that failed with this class into dead letters.
+    /// The class of the latest failure in doubt, such as `status 422`; null if there is none. A failure is in doubt
+    /// while it is not clear whether the event or the destination is the cause. `believe` turns the events that failed
+    /// with this class into dead letters.
     pub refused: Option<String>,
     pub last_failure: Option<String>,
     pub last_failure_at: Option<Timestamp>,

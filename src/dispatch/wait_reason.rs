@@ -29,7 +29,7 @@ pub(super) enum Blocker {
 }
 
 impl WaitReason {
-    /// Creates the reason of a replay to this handler.
+    /// Creates the reason why a replay to this handler waits.
     pub(super) fn new(handler: &Arc<str>, blocker: Blocker) -> Self {
         Self { handler: Arc::clone(handler), blocker }
     }
@@ -37,7 +37,8 @@ impl WaitReason {
     /// Returns why a replay must wait for one of the handler's own lanes; `None` if it need not.
     pub(super) fn for_live(lane: &LaneStatus) -> Option<Self> {
         let blocker = match lane.state {
-            // A full lane counts as running: it delivers the events that its destination accepts, perhaps for days.
+            // A lane is full when it has reached the limit for set-aside events. It still delivers other events,
+            // perhaps for days, so it counts as running.
             LaneCondition::Running | LaneCondition::Full if lane.lag > policy::YIELD_LAG => {
                 Blocker::Lag(lane.lag)
             }
@@ -47,14 +48,15 @@ impl WaitReason {
         Some(Self::new(&lane.handler, blocker))
     }
 
-    /// Returns the reason if a replay's lane has caught up with the handler's own lane before the end of the replay: it
-    /// must not overtake that lane.
+    /// A replay's lane must not overtake the handler's own lane. Returns the reason if the replay's lane has caught up
+    /// with that lane before the end of the replay.
     pub(super) fn for_own_to_pass(lane: &LaneStatus, own: &LaneStatus, upto: u64) -> Option<Self> {
         let waits = lane.lane == own.lane && lane.cursor >= own.cursor && lane.cursor < upto;
         waits.then(|| Self::new(&own.handler, Blocker::Lag(own.lag)))
     }
 
-    /// Returns why one of the replay's lanes does not deliver. A stopped lane has finished.
+    /// Returns why one of the replay's lanes does not deliver. `None` for a stopped lane, because it has nothing more
+    /// to deliver.
     pub(super) fn for_own(lane: &LaneStatus) -> Option<Self> {
         match lane.state {
             LaneCondition::Running | LaneCondition::Full | LaneCondition::Stopped => None,

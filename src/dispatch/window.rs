@@ -54,7 +54,7 @@ pub(super) struct WindowEntry {
     pub(super) doubt: Option<Trouble>,
     /// An attempt ended without an answer, so the destination may have the event.
     pub(super) unanswered: bool,
-    /// Answers that said that the destination already has the event, or is processing it.
+    /// How many answers said that the destination already has the event, or is processing it.
     pub(super) repetitions: u32,
     came_at: Timestamp,
     /// The order key: events of one message stay in order; `None` if the event has no order.
@@ -270,7 +270,7 @@ impl Window {
                 break;
             }
         }
-        // Only now: events of one message may be in the same batch.
+        // The messages become busy only now, because events of one message may be in the same batch.
         for key in keys {
             *busy.entry(key).or_default() += 1;
         }
@@ -309,8 +309,8 @@ impl Window {
         self.untried() > 0 || self.entries.values().any(|entry| entry.in_flight && entry.attempts == 0)
     }
 
-    /// The first waiting event of each message, least tried first. Returns up to `untried` new events; if there are
-    /// fewer new ones than `again`, it returns up to `again` events, tried ones included.
+    /// The first waiting event of each message, least tried first. Returns up to `untried` events that were not tried
+    /// yet. If there are fewer than `again` of these, returns up to `again` events, tried ones included.
     pub(super) fn least_tried(&self, untried: usize, again: usize) -> Vec<u64> {
         let mut heads: Vec<(u32, u64)> = self.heads().map(|(seq, entry)| (entry.attempts, seq)).collect();
         heads.sort_unstable();
@@ -346,7 +346,7 @@ impl Window {
         heads
     }
 
-    /// When the next of the events that are not due at `now` becomes due.
+    /// The earliest time after `now` at which an event becomes due.
     pub(super) fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
         let waiting = self.entries.values().filter(|entry| !entry.in_flight && entry.not_before > now);
         waiting.map(|entry| entry.not_before).min()
@@ -412,8 +412,8 @@ impl Window {
         seqs
     }
 
-    /// Removes up to `max` waiting events of held messages; returns them in order of seq. It leaves out a message with
-    /// an event in flight. A message without events in the window is no longer held.
+    /// Removes up to `max` waiting events of held messages; returns them in order of seq. Leaves out a message with an
+    /// event in flight. A message without events in the window is no longer held.
     pub(super) fn take_held(&mut self, max: usize) -> Vec<(u64, OrderKey)> {
         if self.held.is_empty() {
             return Vec::new();
@@ -441,7 +441,8 @@ impl Window {
         skipped.len()
     }
 
-    /// Returns whether the event is skipped. An event in flight is skipped when its delivery fails.
+    /// Returns whether an operator skipped the event. If the event is in flight, the skip takes effect only if its
+    /// delivery fails.
     pub(super) const fn is_skipped(&self, seq: u64) -> bool {
         seq < self.skip_below
     }

@@ -64,12 +64,12 @@ impl Lane {
     ) {
         let (seq, attempts) = (event.seq, row.attempts + 1);
         // The destination answered, and accepts other events: one succeeded since the last failure of this event, or
-        // the destination is well and no event is in doubt.
+        // the destination is well and no event is in doubt (see `doubt`).
         let answers = trouble.is_about_event()
             && (self.condition.successes > trace.failed_after
                 || (self.condition.failures == 0 && self.window.doubted() == 0));
-        // Unlike `doubted`, `doubts` leaves out an event, such as a pinned one, if others succeeded since its doubt
-        // began.
+        // `doubted` counts every event in doubt. `doubts` leaves out an event if others succeeded since its doubt
+        // began, for example a pinned event (see `Window::pin`).
         let is_well =
             trouble.is_about_event() && self.condition.failures == 0 && self.doubts().next().is_none();
         let takes_others = answers || is_well || self.others_succeed_since(trace.failed_at);
@@ -163,7 +163,8 @@ impl Lane {
     }
 
     pub(super) fn dead_retry_done(&mut self, id: i64) {
-        // If none is left, read the next ones: the journal returns a bounded number of retried dead letters at a time.
+        // If no dead letter is left, the next ones are read, because the journal returns only a bounded number at a
+        // time.
         self.reload_dead_retries |= self.dead_retries.remove(id);
     }
 
@@ -209,7 +210,7 @@ impl Lane {
         for later in self.window.take_message(key) {
             self.set_aside_in_order(later, order_key, now);
         }
-        // Events of the message that are in flight wait once they fail.
+        // If another event of the message is in flight and fails, it waits, too.
         self.window.hold(key);
     }
 
@@ -226,7 +227,8 @@ impl Lane {
     }
 
     /// Sets aside an event that did not fail, in the order of its message. The event queues behind earlier set-aside
-    /// events of its message. Later ones, for example from before a restart, queue behind the event.
+    /// events of its message. A later set-aside event of the message, for example from before a restart, queues behind
+    /// the event.
     pub(super) fn set_aside_in_order(&mut self, seq: u64, order_key: Option<OrderKey>, now: Timestamp) {
         let follows = order_key.and_then(|key| self.aside.yields(key, seq));
         let row = Aside {

@@ -5,12 +5,12 @@ use crate::{clock::Timestamp, journal};
 
 /// Maximum number of events that one claim reads for a search.
 const CLAIM_EVENTS: usize = 1_000;
-/// After a restart, at most one redelivered event per this many settled ones stays unsettled.
+/// After a restart, redelivered events are settled as soon as there is one unsettled event per this many settled ones.
 const RESETTLED_PART: u64 = 4;
 
 impl Lane {
-    /// Claims events while there is room. Held events are set aside first, so that later events of their messages can
-    /// queue behind them. Returns whether the claim advanced.
+    /// Claims events while there is room. Events that the window holds (see `Window::hold`) are set aside first, so
+    /// that later events of their messages can queue behind them. Returns whether the lane read further in the journal.
     pub(super) async fn claim(&mut self, now: Timestamp) -> Result<bool, journal::Error> {
         self.set_aside_held(now);
         if self.aside_is_full() {
@@ -78,14 +78,14 @@ impl Lane {
         claimed.map_or(usize::MAX, |claimed| policy::AHEAD_MAX.saturating_sub(claimed))
     }
 
-    /// Returns whether no more events may follow a pinned event: see [`policy::AHEAD_MAX`].
+    /// Returns whether the lane may add no more events to its window: see [`policy::AHEAD_MAX`].
     pub(super) fn is_far_ahead(&self) -> bool {
         self.room_ahead() == 0
     }
 
     /// Returns whether a lane with a pinned event (see `Window::pin`) claims although a limit is reached. Beyond
     /// [`policy::AHEAD_MAX`], the lane claims one event. Only a success shows that the destination accepts events.
-    /// Without a success, set-aside events would not expire, and the lane would stay full for ever.
+    /// Without a success, set-aside events would not expire, and there would never be room again.
     fn probes_ahead(&self, now: Timestamp) -> bool {
         self.probe_ahead_at().is_some_and(|at| at <= now)
             && self.window.len() < policy::DOUBTED_MAX
@@ -93,7 +93,8 @@ impl Lane {
             && !self.window.has_untried()
     }
 
-    /// When a lane with a pinned event probes ahead if nothing succeeds before.
+    /// When a lane with a pinned event may claim beyond its limits (see [`Self::probes_ahead`]) if nothing succeeds
+    /// before.
     pub(super) fn probe_ahead_at(&self) -> Option<Timestamp> {
         self.window.claimed_past_pinned()?;
         Some(self.condition.last_success.plus_ms(self.settings().probe_max.as_ms()))

@@ -1,15 +1,15 @@
 //! Decides whether a failure is about the event or about the destination.
 //!
-//! A failure about an event is a doubt until other messages show the cause. The lane continues with them without a
-//! wait:
+//! If a failure is about an event, the event is in doubt until other messages show the cause. Meanwhile the lane
+//! delivers other messages without a wait:
 //!
 //! - If another message succeeds, the cause is the event. A refused event becomes a dead letter when it is refused
-//!   again; an event that failed otherwise is set aside after [`policy::EVENT_TRIES`] tries.
+//!   again; an event that failed in another way is set aside after [`policy::EVENT_TRIES`] tries.
 //! - If [`policy::DOUBTS`] messages fail with no success in between, the cause is the destination. The lane waits, and
 //!   searches the backlog for a message that is accepted: each search tries more messages. When a search succeeds, the
 //!   results do not show why the earlier events failed, so each of them is set aside and tried again.
-//! - If no other message shows the cause, a second refusal makes the event a dead letter. An event that failed
-//!   otherwise is tried again until another message shows the cause; in a replay, it is set aside after
+//! - If no other message shows the cause, a second refusal makes the event a dead letter. An event that failed in
+//!   another way is tried again until another message shows the cause; in a replay, it is set aside after
 //!   [`policy::EVENT_TRIES`] tries.
 
 use super::{
@@ -28,7 +28,7 @@ use crate::{
 
 /// Length of a truncated error, in characters: see [`policy::WHOLE_ERRORS`].
 const CUT_CHARS: usize = 200;
-/// Maximum number of events that become dead letters in one [`Lane::turn`] because of believed failures.
+/// Maximum number of events that become dead letters in one [`Lane::turn`] because of [`BelievedRefusals`].
 const BELIEVED_EVENTS: usize = 1_000;
 
 /// The failures that an operator believes to be final: events that fail in this way become dead letters, until the next
@@ -38,7 +38,8 @@ pub(super) struct BelievedRefusals {
     pub(super) upto: u64,
     /// The class of the failures, such as `status 422`.
     pub(super) class: String,
-    /// A [`Lane::turn`] reached its limit: the next one continues, once the dead letters so far are durable.
+    /// The last [`Lane::turn`] stopped at [`WINDOW_BYTES`] or [`BELIEVED_EVENTS`]. The next one continues, once the
+    /// dead letters so far are durable.
     continues: bool,
 }
 
@@ -189,15 +190,16 @@ impl Lane {
         self.window.hurry(soon);
     }
 
-    /// Takes back the last try of an event in doubt: the code that then decides about the event counts this try again.
+    /// Subtracts the last try of an event in doubt, because the caller then calls a function that counts this try
+    /// again.
     fn uncount_try(&mut self, seq: u64) {
         if let Some(entry) = self.window.get_mut(seq) {
             entry.attempts = entry.attempts.saturating_sub(1);
         }
     }
 
-    /// Turns the events in doubt that have a believed failure into dead letters. Returns whether there were any. Each
-    /// body stays in memory until its dead letter is durable, so a call stops after [`WINDOW_BYTES`] or
+    /// Makes dead letters of the events in doubt whose failure is believed to be final. Returns whether there were any.
+    /// Each body stays in memory until its dead letter is durable, so a call stops after [`WINDOW_BYTES`] or
     /// [`BELIEVED_EVENTS`].
     pub(super) async fn dead_letter_believed(&mut self, now: Timestamp) -> Result<bool, journal::Error> {
         let continues = self.believed.as_ref().is_some_and(|believed| believed.continues);

@@ -61,13 +61,13 @@ impl Lane {
 
     /// Handles the outcomes of a batch or a probe.
     fn events_ended(&mut self, seqs: &[u64], outcomes: Vec<Outcome>, mode: Mode, now: Timestamp) {
-        // An event is the cause of its failure only if a later event of the batch was accepted. If only earlier ones
+        // In a batch, an event is the cause of its failure only if a later event was accepted. If only earlier events
         // were accepted, the destination may have become unwell in between.
         let last_accepted = outcomes.iter().rposition(|outcome| *outcome == Outcome::Delivered);
         let mut of_events: Vec<(u64, Trouble, bool)> = Vec::new();
         let mut of_destination: Vec<(u64, Trouble)> = Vec::new();
         let mut delivered = 0;
-        // An event was accepted after one for which the settings are wrong, so the destination itself is well.
+        // An event was accepted after an event that failed as misconfigured, so the destination itself is well.
         let mut accepted_after = false;
         for (at, (seq, outcome)) in seqs.iter().zip(outcomes).enumerate() {
             self.redelivered.unsettled +=
@@ -117,7 +117,7 @@ impl Lane {
 
     /// Handles failures that are reported as failures of the destination. `beside`: the destination accepted other
     /// events of the same delivery, so the failed events are the cause. In a batch, an accepted event counts only if it
-    /// comes after an event for which the settings are wrong. If events were accepted only before the failures, the
+    /// comes after an event that failed as misconfigured. If events were accepted only before the failures, the
     /// destination may have become unwell in between.
     fn destination_failed(
         &mut self,

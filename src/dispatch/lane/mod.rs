@@ -69,7 +69,7 @@ pub enum Command {
     SkipTo(u64),
     /// Immediately retry all events that wait for a retry.
     Retry,
-    /// Turn the events up to `upto` that fail with this class into dead letters, until the next success.
+    /// Until the next success, make a dead letter of every event up to `upto` that fails with this class.
     Believe {
         /// The last seq that may become a dead letter.
         upto: u64,
@@ -124,7 +124,7 @@ pub struct Lane {
     replays: watch::Receiver<Replays>,
     /// Whether the lane was paused when this was last checked.
     was_paused: bool,
-    /// Why the destination is permanently gone, until the journal has stored the pause.
+    /// Why the destination is permanently gone; `None` again once the journal has stored the pause.
     gone: Option<String>,
     /// The failures that an operator believes to be final.
     believed: Option<BelievedRefusals>,

@@ -35,10 +35,10 @@ impl Lane {
         });
     }
 
-    /// Logs an ERROR when the limit for set-aside events is reached, and again when it is reached after there was
-    /// room.
+    /// Logs an ERROR when the limit for set-aside events is reached. Logs the next ERROR only after a tenth of the
+    /// limit was free again.
     fn log_full(&mut self, full: bool) {
-        // Well below the limit, so that a change by one event does not log again.
+        // Room means that a tenth of the limit is free, so that a change by one event does not log again.
         let has_room = self.aside.len() * 10 <= self.settings().aside_limit * 9;
         if full && !self.logged_full {
             self.logged_full = true;

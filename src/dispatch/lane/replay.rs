@@ -50,7 +50,7 @@ impl Lane {
         self.replay.as_ref().map_or(u64::MAX, |replay| replay.upto)
     }
 
-    /// The last seq that the lane may claim now: it must not overtake the handler's own lane.
+    /// The last seq that the lane may claim now. A replay's lane must not overtake the handler's own lane.
     pub(super) fn reach(&self) -> u64 {
         self.own().map_or(u64::MAX, |own| own.cursor).min(self.end())
     }
@@ -94,7 +94,7 @@ impl Lane {
         policy::replay_share(concurrency, quick, live + other)
     }
 
-    /// Counts a delivery of a replay that started or ended.
+    /// Records that a delivery of a replay started or ended.
     pub(super) fn count_in_flight(&self, started: bool) {
         let Some(replay) = &self.replay else { return };
         if started {

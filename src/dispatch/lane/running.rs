@@ -10,7 +10,7 @@ use crate::{
     journal,
 };
 
-/// How long a lane waits before it tries again after it could not read the journal or write to it.
+/// How long a lane waits after it could not read or write the journal.
 const STUCK_MS: i64 = 30_000;
 /// The longest wait between two calls of [`Lane::turn`].
 const LONGEST_REST: Duration = Duration::from_secs(60);
