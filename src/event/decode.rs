@@ -46,8 +46,7 @@ pub fn decode_within(source: &Arc<str>, body: &[u8], limit: u64) -> Result<Optio
     })
 }
 
-/// Reads a body in parts, so that the decoded elements of a body, however many, take no more memory than those of one
-/// part.
+/// Reads a body in parts, so that only the decoded elements of one part are in memory.
 pub struct Decoder<'a> {
     source: &'a Arc<str>,
     body: &'a [u8],
@@ -75,7 +74,7 @@ impl<'a> Decoder<'a> {
         Ok((!decoded.drafts.is_empty() || !decoded.quarantined.is_empty()).then_some(decoded))
     }
 
-    /// Reads up to `left` elements. If nothing in them is JSON, the body as a whole is not JSON.
+    /// Reads up to `left` elements. Returns [`NotJson`] if none of them is JSON.
     fn rest(&mut self) -> Result<Decoded, NotJson> {
         let mut no_json = None;
         let decoded = self.read(&mut no_json)?;

@@ -1,8 +1,8 @@
 //! Values derived from an event with SHA-256: its key, the digest of its content, and its order key.
 //!
-//! Keys are stored, and compared for the whole deduplication window, across versions. So the input of a key never
-//! changes. Every field is preceded by its length, and every use has its own tag, so no two lists of fields produce the
-//! same bytes.
+//! Keys are stored. Later versions of bikhook compare new keys with the stored ones of the whole deduplication window,
+//! so the input of a key never changes. Every field is preceded by its length, and every use has its own tag, so no two
+//! lists of fields produce the same bytes.
 
 use std::{borrow::Cow, fmt};
 

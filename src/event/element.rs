@@ -82,9 +82,9 @@ impl Element {
         if self.name() == INCOMING_MESSAGE { Class::Incoming } else { Class::Other }
     }
 
-    /// The order key: within a lane, the first deliveries of events with the same one are in order of `seq`. `None` if
-    /// the element has no `messageId`. The source must be the same in every call, because the order key is cached. It
-    /// is computed at the first call, which intake never makes.
+    /// Within a lane, the first deliveries of events with the same order key are in order of `seq`. `None` if the
+    /// element has no `messageId`. The source must be the same in every call, because the order key is cached. It is
+    /// computed at the first call, which intake never makes.
     pub fn order_key(&self, source: &str) -> Option<OrderKey> {
         let id = self.message_id()?;
         Some(*self.order_key.get_or_init(|| OrderKey::of(source, id)))
@@ -167,8 +167,8 @@ impl Unreadable {
         Self { reason: Reason::NotAnObject, detail: detail.to_owned(), at: 0 }
     }
 
-    /// For a piece that is not UTF-8. The reason is `Utf8` only if the rest is valid JSON. Otherwise it is `Syntax`:
-    /// binary data is not JSON at all.
+    /// For a piece that is not UTF-8. The reason is `Utf8` only if the piece is JSON apart from the invalid bytes.
+    /// Otherwise, for example for binary data, the reason is `Syntax`.
     fn not_utf8(piece: &Piece<'_>, error: Utf8Error) -> Self {
         let at = error.valid_up_to();
         let text = String::from_utf8_lossy(piece.bytes);
@@ -263,8 +263,8 @@ fn read<T>(
     Ok(make(ParsedElement { raw, repaired, compact: piece.shape.compact, envelope, name }))
 }
 
-/// Replaces trailing commas by blanks, if there are any. It does so before the first attempt to parse, because strict
-/// JSON is sure to fail at a comma before a bracket (BIK T2).
+/// Replaces trailing commas by blanks, if there are any. This happens before the first attempt to parse, because a
+/// strict parser always fails at a comma before a bracket (BIK T2).
 fn tolerant<'a>(text: &'a str, piece: &Piece<'_>) -> Cow<'a, str> {
     if piece.shape.trailing_commas {
         Cow::Owned(render::without_trailing_commas(text))

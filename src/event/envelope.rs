@@ -1,8 +1,8 @@
 //! Computes the view, the id and the key of an element from the fields of its objects (BIK §2 and §3).
 //!
 //! An object is read once, into slots of raw JSON that borrow from the element. A slot is parsed as the expected type
-//! when it is needed. So a wrong type or an unknown shape loses one field and never the event. If a key is duplicated,
-//! the last one counts.
+//! when it is needed. So a wrong type or an unknown shape loses one field and never the event. If a field name is
+//! duplicated, the last field counts.
 
 use std::borrow::Cow;
 

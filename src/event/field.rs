@@ -20,7 +20,7 @@ pub(super) struct WrongType;
 pub(super) struct Reader {
     /// The number of fields with a wrong type.
     pub warnings: u32,
-    /// Only count wrong types: every text, id, value of an open enum and time is returned as `None`.
+    /// Only count wrong types: return `None` for every text, id, time and value of an open enum.
     pub(super) only_counts: bool,
 }
 

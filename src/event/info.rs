@@ -178,8 +178,8 @@ impl<'a> InfoSlots<'a> {
         field::known(field::id(self.message_id))
     }
 
-    /// Returns the status as it was received, not in canonical form: the key must not change when a later version knows
-    /// the status.
+    /// Returns the status as it was received, not in canonical form. The status is part of the key, which must not
+    /// change when a later version knows the status.
     pub(super) fn status_text(&self) -> Option<Cow<'a, str>> {
         field::known(field::filled(self.status))
     }

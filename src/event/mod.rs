@@ -69,7 +69,7 @@ pub struct Event {
     /// delivered, and the age of the event counts from it.
     pub came_at: Timestamp,
     /// Like `came_at`, but it falls from one `seq` to the next only if the trusted clock was corrected in between.
-    /// `since` and `until` compare with it.
+    /// Queries with `since` and `until` compare with this time.
     pub received_at: Timestamp,
     /// The name of the source that received the event.
     pub source: Arc<str>,
@@ -88,8 +88,8 @@ impl Event {
         *self.source == *OWN_SOURCE
     }
 
-    /// The order key: within a lane, the first deliveries of events with the same one are in order of `seq`. `None` if
-    /// the event has no `messageId`.
+    /// Within a lane, the first deliveries of events with the same order key are in order of `seq`. `None` if the event
+    /// has no `messageId`.
     pub fn order_key(&self) -> Option<OrderKey> {
         self.element.order_key(&self.source)
     }

@@ -200,7 +200,8 @@ fn write_list<T>(
     out.push(close);
 }
 
-/// The members of an object; empty if it is not an object, which a valid element rules out.
+/// The members of an object. Empty if the text is not an object of strict JSON, which does not occur in a valid
+/// element.
 fn members(json: &str) -> Vec<(Cow<'_, str>, &str, &str)> {
     scan::members(json).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! The rendering of an element (BIK T7). Only blanks between tokens and trailing commas are removed. The content of
+//! The rendering of an element (BIK T7). Only trailing commas and blanks between tokens are removed. The content of
 //! strings, digits, escapes, the order of keys and duplicate keys stay unchanged.
 
 use super::{scan::is_blank, split::string_end};

@@ -35,7 +35,7 @@ pub(super) struct PieceShape {
     pub trailing_commas: bool,
 }
 
-/// The body as a whole cannot be split. Quotes nothing of it.
+/// The body as a whole cannot be split. The error quotes nothing of the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SplitError {
     /// The offset in the body, in bytes.

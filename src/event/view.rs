@@ -77,7 +77,7 @@ impl<'a> View<'a> {
             Self::Subscribed(event) => event.assets.as_slice(),
             _ => &[],
         };
-        // The first address is that of the fact.
+        // The fact already contains the first address.
         let others = assets.iter().skip(1).map(AsRef::as_ref);
         self.facts().filter_map(|fact| fact.address).chain(others)
     }

@@ -21,7 +21,7 @@ pub(super) struct Ack {
 }
 
 impl Ack {
-    /// The mark of an event that is delivered alone: it is unsent.
+    /// The mark of an event that is delivered alone; starts as unsent.
     pub(super) fn one() -> Self {
         Self { marks: Arc::new([AtomicU8::new(UNSENT)]), at: 0 }
     }

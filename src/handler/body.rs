@@ -1,10 +1,10 @@
-//! The body of a message, for kinds that also pass the metadata in another way.
+//! The data that is sent for an event, for kinds that also pass the metadata separately, such as in headers.
 
 use serde::Deserialize;
 
 use super::Delivery;
 
-/// Content of the message body.
+/// The content of the data that is sent for an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Body {

@@ -1,5 +1,5 @@
-//! Reads the file of the key `ca`, for every kind that uses TLS. The file contains PEM certificates; each is checked
-//! before use. Other content of the file is ignored, as the TLS libraries do.
+//! Reads the file of the setting `ca`, for every kind that uses TLS. The file contains PEM certificates; each is
+//! checked before use. Other content of the file is ignored, as the TLS libraries do.
 //!
 //! An expired CA certificate is still trusted by rustls, which checks only the name and the key of a trust anchor.
 //! OpenSSL, which kind `kafka` uses, rejects it.
@@ -20,7 +20,7 @@ impl Ca {
     /// Reads and checks the certificates of a file.
     ///
     /// # Errors
-    /// Returns what is wrong with the file, starting with the name of the key.
+    /// Returns what is wrong with the file, starting with `ca: `.
     pub(super) async fn read(path: &Path) -> Result<Self, String> {
         let wrong = |what: String| format!("ca: {} {what}", path.display());
         let bytes = tokio::fs::read(path).await.map_err(|error| wrong(format!("cannot be read: {error}")))?;

@@ -14,7 +14,7 @@ use crate::event::{Element, Found, Pointer};
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Condition")]
 pub struct ConditionSettings {
-    /// JSON pointer (RFC 6901) to the values. A step into an array applies to each of its items.
+    /// JSON pointer (RFC 6901) to the values. A step with a name applies to each item of an array.
     pub pointer: String,
     /// `true`: a value other than `null` must exist at the pointer. `false`: no such value may exist.
     pub exists: Option<bool>,
@@ -32,7 +32,7 @@ pub struct ConditionSettings {
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Scalar {
-    /// A JSON string, compared without its escapes.
+    /// A JSON string, compared after its escapes are decoded.
     Text(String),
     /// A whole number, as a signed integer of 64 bits.
     Number(i64),

@@ -51,8 +51,8 @@ struct Lines {
 pub(super) struct Settings {
     /// Shows message ids, phone numbers and other addresses, names and texts unmasked.
     pub personal_data: bool,
-    /// The file with the key for digests of message ids. It is created if it is missing. By default `log-digest-key`
-    /// next to the journal.
+    /// The file with the key for digests of message ids. It is created if it is missing. Without this setting, `config`
+    /// uses `log-digest-key` next to the journal.
     pub digest_key_file: Option<PathBuf>,
 }
 
@@ -153,7 +153,7 @@ impl Show {
         }
         let key = match &settings.digest_key_file {
             Some(file) => secret::load_or_make(file),
-            // This key is valid for this process only.
+            // Only in tests, because `config` always sets the file. This key is valid for this process only.
             None => Secret::random(Path::new("log-digest-key")),
         };
         let key = key.map_err(|error| format!("digest_key_file: {error}"))?;

@@ -49,7 +49,8 @@ impl Mask {
     /// Builds a mask from its settings; without settings it changes nothing.
     ///
     /// # Errors
-    /// Returns [`Wrong`] if a pointer is invalid, the keys contradict each other, or the hash key is missing or short.
+    /// Returns [`Wrong`] if a pointer is invalid, the settings contradict each other, or the hash key is missing or
+    /// short.
     pub fn new(settings: Option<&MaskSettings>) -> Result<Self, Wrong> {
         let wrong = |what: &str| Err(Wrong::new(&[], what));
         let Some(MaskSettings { keep, drop, hash, key }) = settings else { return Ok(Self::default()) };

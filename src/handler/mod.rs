@@ -72,8 +72,8 @@ pub trait Kind: Sized + Send + Sync + 'static {
     const CONCURRENCY: usize;
     /// Default for the maximum number of events per delivery.
     const BATCH: usize;
-    /// The kind's own keys whose values a message of bikhook may show. A key that is neither here nor in
-    /// [`Kind::SECRET`] may contain a secret: its value is hidden.
+    /// The kind's own keys whose values bikhook may show. The values of all other keys are hidden, because they may
+    /// contain a secret.
     const HARMLESS: &'static [&'static str];
     /// The kind's own keys that hold a secret: a text, `{ env = … }`, `{ file = … }` or `{ generate = … }`.
     const SECRET: &'static [&'static str] = &[];
@@ -108,7 +108,7 @@ pub trait Kind: Sized + Send + Sync + 'static {
     }
 
     /// Makes the handler from its settings and reads the files that they name. Does not contact the destination;
-    /// [`Kind::look`] does. After a failure, `open` is called again. Intake never waits for it.
+    /// [`Kind::look`] does. After a failure, `open` is called again. Intake never waits for `open`.
     ///
     /// # Errors
     /// Returns [`OpenError`] if something that the settings name is wrong. The error says what to do about it.
@@ -211,8 +211,8 @@ impl Delivery {
     }
 }
 
-/// Why a delivery failed. The texts may quote the payload: they are stored in the journal and never logged, except
-/// those of [`Kind::look`].
+/// Why a delivery failed. The texts may quote the payload, so they are stored in the journal and never logged. Only the
+/// texts of [`Kind::look`] are logged, because they quote nothing.
 ///
 /// While personal data is hidden, the operator's page shows at most [`FailureText::own`] of `error`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -248,8 +248,8 @@ pub enum Failure {
         /// Whether the failure is about the event or the destination.
         about: About,
     },
-    /// The destination says that it is permanently gone. As soon as no other message is left to try, the handler pauses
-    /// until an operator resumes it.
+    /// The destination says that it is permanently gone. Perhaps only one resource is gone, so dispatch tries other
+    /// messages first. Then the handler pauses until an operator resumes it.
     #[error("{}", error.whole())]
     Gone {
         /// Error class that is safe for logs, such as `status 410`.
@@ -296,7 +296,8 @@ impl Failure {
         Self::Misconfigured { class: class.into(), error: error.into(), about: About::Destination }
     }
 
-    /// Adds a quotation of the destination or the event. A page shows the quotation only while it shows personal data.
+    /// Adds a quoted text of the destination or the event. A page shows this text only while the page shows personal
+    /// data.
     #[must_use]
     pub(crate) fn saying(mut self, said: impl fmt::Display) -> Self {
         self.text().quote(said);

@@ -1,7 +1,8 @@
 //! `kind = "sqlite"`: writes each event as a row to a table of an SQLite file, with one transaction per batch.
 //!
-//! The key is the primary key, so a redelivery changes nothing. The file is in WAL mode and synced at each commit. If
-//! the file was moved away or replaced, the path is opened again, so that no row goes to a file that nobody reads.
+//! The event's key is the primary key of the table, so a redelivery changes nothing. The file is in WAL mode and synced
+//! at each commit. If the file was moved away or replaced, the path is opened again, so that no row goes to a file that
+//! nobody reads.
 
 use std::{fs, os::unix::fs::OpenOptionsExt, path::PathBuf, sync::Arc, time::Duration};
 
@@ -124,8 +125,8 @@ impl Settings {
     }
 
     fn open_file(&self) -> Result<Open, Error> {
-        // Create the file here, because SQLite would make it readable by everybody. Its -wal and -shm files get the
-        // same mode. If this fails or the file exists, SQLite reports any problem.
+        // Create the file here, because SQLite would make it readable by everybody. SQLite's -wal and -shm files get
+        // the same mode. An error is ignored: the file may exist, and SQLite reports any other problem.
         let _ = fs::OpenOptions::new().write(true).create_new(true).mode(0o640).open(&self.path);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
         let mut connection =
@@ -285,9 +286,9 @@ enum Error {
 
 /// How to resolve an error.
 enum Remedy {
-    /// Try again, also while the handler is being opened: the error is temporary.
+    /// Try again, in [`Kind::look`] too: the error is temporary.
     Wait,
-    /// Try again. While the handler is being opened, the error counts as misconfigured.
+    /// Try again. In [`Kind::look`], the error counts as misconfigured.
     Retry,
     /// Reject the event: the table never accepts it. Other events may succeed.
     Refuse,
@@ -312,7 +313,7 @@ impl Error {
                 Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => (Remedy::Fix, "not a database"),
                 Some(ErrorCode::ConstraintViolation) => (Remedy::Refuse, "constraint"),
                 Some(ErrorCode::TooBig) => (Remedy::Refuse, "too big"),
-                // SQLite reports an exceeded quota, and a full disk when the -shm file cannot grow, as an I/O error.
+                // SQLite reports an exceeded quota as an I/O error, and also a full disk if the -shm file cannot grow.
                 _ if disk::is_full_sqlite(error, path) => (Remedy::Wait, "disk full"),
                 _ => (Remedy::Retry, "sqlite"),
             },

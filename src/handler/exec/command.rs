@@ -21,7 +21,7 @@ use crate::{
     secret::Secret,
 };
 
-/// At most this many bytes of the source are passed, and as many of the event name and of the id. The system limits the
+/// Maximum length of the source, of the event name and of the id in the environment, in bytes. The system limits the
 /// size of the environment.
 const VARIABLE_BYTES: usize = 1024;
 

@@ -55,7 +55,7 @@ impl Drop for Group {
     }
 }
 
-/// The end of a process's standard error.
+/// The last part of a process's standard error.
 #[derive(Default)]
 pub(super) struct Tail(Vec<u8>);
 

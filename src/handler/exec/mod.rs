@@ -127,8 +127,7 @@ impl Kind for Exec {
     }
 }
 
-/// Kills the programs of earlier receivers that were killed. Returns this receiver's mark; `None` if /proc cannot be
-/// read.
+/// Kills the programs that killed receivers left running. Returns this receiver's mark; `None` if /proc cannot be read.
 fn end_orphans(handler: &str) -> Result<Option<Mark>, String> {
     let mark = match Mark::own() {
         Ok(mark) => mark,

@@ -1,5 +1,5 @@
 //! `mode = "once"`: one process for each event. Exit code 0 is success, 65 (EX_DATAERR of sysexits.h) refuses the
-//! event, and any other code or a signal is retried.
+//! event, and after any other code or a signal the event is retried.
 
 use std::{os::unix::process::ExitStatusExt, process::ExitStatus, time::Duration};
 

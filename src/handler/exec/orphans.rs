@@ -73,8 +73,8 @@ impl Mark {
     }
 }
 
-/// Kills the programs of this handler that were left running by receivers that no longer exist. Returns the number of
-/// killed processes after all of them have ended.
+/// Kills the programs of this handler that were left running by receivers that no longer exist. Waits until all killed
+/// processes have ended, and returns their number.
 ///
 /// # Errors
 /// Returns that /proc cannot be read, or which processes do not end within [`END`].

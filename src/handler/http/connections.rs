@@ -1,8 +1,8 @@
 //! The connections to the destination: how long they are kept, and when they are replaced.
 //!
-//! A destination may move by DNS while its old address still answers. So a connection takes no more requests after
-//! `max_connection_age`. The client pools connections itself and has no such limit, so the whole client is replaced.
-//! Requests in flight finish on the old client.
+//! The DNS entry of a destination may change to another address while the old address still answers. So a connection
+//! takes no more requests after `max_connection_age`. The client pools connections itself and has no such limit, so the
+//! whole client is replaced. Requests in flight finish on the old client.
 
 use std::{
     sync::{

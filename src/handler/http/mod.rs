@@ -163,8 +163,8 @@ impl Kind for Http {
 }
 
 impl Http {
-    /// Posts these events. A server may close an idle connection just as a request starts on it. So a request whose
-    /// reused connection is closed is sent again at once, on a new connection.
+    /// Posts these events. A server may close an idle connection just as a request starts on it. So if a reused
+    /// connection is closed during a request, the request is sent again at once, on a new connection.
     async fn post(&self, events: &[Delivery]) -> Result<(), Failure> {
         let connections = self.connections.current().await;
         let is_used = connections.is_used();

@@ -45,7 +45,8 @@ pub(super) struct Archive {
     wanted: AtomicBool,
     running: Mutex<()>,
     stopped: AtomicBool,
-    /// Held as long as the archive exists, because a run may still use the files after the writer is dropped.
+    /// The lock of the live file. The archive holds it too, because a background run may still use the files after the
+    /// writer is dropped.
     _lock: Arc<Lock>,
 }
 
@@ -77,8 +78,8 @@ impl Archive {
     }
 
     fn run(&self) {
-        // `wanted` is checked again after the lock is released, because a run that starts just before the release finds
-        // the lock taken and returns.
+        // Check `wanted` again after the lock is released. A call just before the release sets `wanted`, finds the lock
+        // taken, and returns.
         while self.wanted.load(Ordering::SeqCst) {
             let running = self.running.try_lock();
             if matches!(running, Err(TryLockError::WouldBlock)) {
@@ -121,7 +122,7 @@ impl Archive {
     }
 
     fn delete(&self, rotated: &Rotated, forms: Forms) -> Result<(), Error> {
-        // Delete the uncompressed file first. If this stops in between, the compressed file is complete.
+        // Delete the uncompressed file first. If the process dies before the second step, the complete `.gz` is left.
         if forms.plain {
             remove(&self.names.plain(rotated))?;
         }
@@ -186,7 +187,7 @@ fn remove(path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Returns whether `gzip` decompresses to exactly the content of `plain`; `false` also if it is damaged.
+/// Returns whether `gzip` decompresses to exactly the content of `plain`. Returns `false` if `gzip` is damaged.
 fn is_compressed_form(gzip: &Path, plain: &Path) -> io::Result<bool> {
     let mut unpacked = MultiGzDecoder::new(BufReader::new(File::open(gzip)?));
     let mut plain = File::open(plain)?;
@@ -335,7 +336,7 @@ mod tests {
     fn a_failed_compression_leaves_no_partial_file_and_is_retried() {
         let world = world(GZIP);
         let (plain, gzip, line) = world.rotated(1);
-        // A directory can be opened but not read, so compressing fails when the partial file already exists.
+        // A directory can be opened but not read. So compressing fails after the partial file was created.
         fs::remove_file(&plain).unwrap();
         fs::create_dir(&plain).unwrap();
         world.archive.tidy().unwrap_err();

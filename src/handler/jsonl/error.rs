@@ -57,7 +57,7 @@ impl Error {
         }
     }
 
-    /// Advice on the error, starting with a colon; empty if the error itself says what to do.
+    /// Advice to append to the error text, starting with a colon; empty if there is none.
     pub fn advice(&self) -> &'static str {
         let Self::Io { source, .. } = self else { return "" };
         match source.kind() {

@@ -19,7 +19,7 @@ pub(super) const FIRST_BYTES: &[u8] = b"{\"seq\":";
 const CHUNK_BYTES: u64 = 64 * 1024;
 const SECONDS_A_DAY: i64 = 24 * 60 * 60;
 
-/// The open file. It is written in append mode, so if another program empties it, it grows from its new end.
+/// The live file, open in append mode. If another program empties the file, the next line is written at the new end.
 #[derive(Debug)]
 pub(super) struct Live {
     file: File,
@@ -64,7 +64,8 @@ impl Live {
         }
         live.check_beginning()?;
         live.cut_torn_line()?;
-        // Lines of a killed process may not be on disk yet, and they are not written again.
+        // Lines of a killed process may not be on disk yet. They count as delivered, so they are synced and not written
+        // again.
         live.file.sync_data().map_err(Error::io("sync", path))?;
         sync_dir_of(path)?;
         Ok(live)
@@ -86,8 +87,8 @@ impl Live {
         }
     }
 
-    /// Appends and syncs. After an error, any part of the chunks may be in the file: truncate the file to the
-    /// [`Live::cut_here`] taken before.
+    /// Appends and syncs. After an error, some of the bytes may be in the file. Then truncate the file to the [`Cut`]
+    /// that was taken before the call.
     ///
     /// # Errors
     /// Returns file system errors.

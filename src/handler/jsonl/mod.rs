@@ -42,8 +42,8 @@ pub(super) struct Jsonl {
 pub(super) struct Settings {
     /// The path of the file. Its directory is created if it is missing.
     pub path: PathBuf,
-    /// Size limit: the file is rotated before a batch would make it larger. A single batch above the limit gets a file
-    /// of its own. 0 means no limit.
+    /// The file is rotated before a batch would make it larger than this. A single batch above this size gets a file of
+    /// its own. 0 means no limit.
     #[serde(default = "default_rotate_size")]
     pub rotate_size: Size,
     /// Whether the file is also rotated with the first events of each UTC day.

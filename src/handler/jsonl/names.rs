@@ -20,7 +20,7 @@ pub(super) struct Names {
     extension: String,
 }
 
-/// A rotated file, which is uncompressed, compressed, or in both forms. Ordered by age, the oldest first.
+/// A rotated file. It exists uncompressed, compressed, or in both forms. Ordered by age, the oldest first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rotated {
     stamp: String,
@@ -68,7 +68,7 @@ impl Names {
         {
             next = Rotated { stamp: latest.stamp, number: latest.number + 1 };
         }
-        // A listing during a compression may show neither form of the file.
+        // A listing during a compression may miss both forms of a file, so look for each.
         while self.plain(&next).exists() || self.gzip(&next).exists() {
             next.number += 1;
         }

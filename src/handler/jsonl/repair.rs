@@ -1,10 +1,10 @@
-//! Repairs a file after a power cut left zeros or half lines in place of lines.
+//! Repairs a file in which a power cut has replaced lines by zeros or half lines.
 //!
-//! A batch is synced before the next one is written, so a power cut loses blocks only of the last batch, and its events
-//! are not settled. The file is cut at the first lost block, and all events of the batch are delivered again, in order.
-//! If the lines after the block stayed, the lost lines would be written after them.
+//! A batch is synced before the next one is written. So a power cut loses blocks only of the last batch, and the events
+//! of that batch are not settled. The file is cut at the first lost block, and all events of the batch are delivered
+//! again, in order. Without the cut, the lost lines would be written after the lines that follow the block.
 //!
-//! Other damage is not from a power cut. The lines after it stay, because their events may be settled.
+//! Other damage is not from a power cut. The lines after such damage stay, because their events may be settled.
 //!
 //! The lines that stay are copied to a new file, which takes the path. The damaged file is kept next to it under
 //! another name. At any moment one of the two is at the path.
@@ -25,7 +25,8 @@ use super::{
 };
 use crate::folder::with_suffix;
 
-/// More bytes than the lines of one batch have. A lost block further from the end than this had been synced.
+/// The lines of one batch have fewer bytes than this. Bytes further from the end of the file were synced earlier, so a
+/// power cut cannot lose them.
 const UNSYNCED_BYTES: u64 = 32 * 1024 * 1024;
 /// The size of a sector, in bytes. A disk loses whole sectors.
 const SECTOR_BYTES: u64 = 512;
@@ -79,8 +80,8 @@ struct Copied {
 }
 
 impl Copied {
-    /// Returns whether the file may be this handler's. One complete line is enough. A file without any must be empty or
-    /// all zeros, or must have at least one lost sector and otherwise only text.
+    /// Returns whether the file may be this handler's. One complete line is enough. A file without a complete line must
+    /// be empty, or all zeros, or have at least one lost sector and otherwise only text.
     fn is_ours(&self) -> bool {
         let is_torn = self.zeros >= SECTOR_BYTES && !self.is_binary;
         self.kept_lines + self.cut_lines > 0 || self.torn_bytes == 0 || is_torn
@@ -136,7 +137,7 @@ fn copy_lines(from: &Path, to: &Path, unsynced_bytes: u64) -> io::Result<Copied>
     Ok(copied)
 }
 
-/// Skips zeros without storing them, as there may be more of them than memory. Returns how many there were.
+/// Skips zeros without storing them, because they may not fit into memory. Returns how many were skipped.
 fn skip_zeros(from: &mut impl BufRead) -> io::Result<u64> {
     let mut skipped = 0;
     loop {
@@ -168,7 +169,8 @@ fn read_line(from: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<usize> {
     }
 }
 
-/// Gives the file a second name, which keeps the file when another one takes its path. Returns the second name.
+/// Gives the file a second name, so that the file remains when another file is renamed to its path. Returns the second
+/// name.
 fn set_beside(path: &Path) -> io::Result<PathBuf> {
     let mut number = 1;
     loop {

@@ -17,19 +17,21 @@ use tracing::error;
 use super::{live::FIRST_BYTES, names::Names, repair::is_whole};
 use crate::folder;
 
-/// How many bytes, uncompressed, are read from the end of the live file and then of the rotated files before it. This
-/// is more than is written between two settles. A compressed file is always read whole.
+/// The most bytes to read: first from the end of the live file, then from rotated files, the newest first. This is more
+/// than is written until an event is settled. The limit counts uncompressed bytes. A compressed file is always read
+/// whole.
 const TAIL_BYTES: u64 = 64 * 1024 * 1024;
-/// At least this many of the last lines of a compressed file are kept. Keeping all could take much memory, because the
-/// file must be decompressed from its beginning.
+/// A compressed file must be decompressed from its beginning. To limit memory, only the ids of its last lines are kept:
+/// at least this many.
 const COMPRESSED_LINES: usize = 500_000;
 /// The longest time from the writing of a line until its event is settled. If the live file was created at least this
 /// long before its last change, all lines of unsettled events are in the live file, and no rotated file is read.
-/// Otherwise rotated files are read, the newest first. Reading ends at a file that was last changed at least this long
-/// before the newest rotated file: that file and older ones have no line of an unsettled event.
+/// Otherwise rotated files are read, the newest first. If a file was last changed at least this long before the newest
+/// rotated file was, that file and older ones have no line of an unsettled event. They are not read.
 const SETTLED: Duration = Duration::from_mins(10);
 
-/// Identifies a line: its `seq`, and a digest of its `receivedAt`, because a new journal counts from 1 again.
+/// Identifies a line: its `seq`, and a digest of its `receivedAt`. The `seq` alone is not unique, because a new journal
+/// counts from 1 again.
 type Id = (u64, u64);
 
 /// The lines at the end of the file.
@@ -76,9 +78,9 @@ impl Tail {
         id(line).is_some_and(|id| self.ids.binary_search(&id).is_ok())
     }
 
-    /// Reads rotated files, compressed or not, from the newest to older ones while bytes are left. Small files may be
-    /// rotated more than once between two settles. A file that cannot be read or unpacked is skipped, because a retry
-    /// would not help.
+    /// Reads rotated files, compressed or not, the newest first, until `bytes` bytes are read. One file may not be
+    /// enough, because small files may be rotated more than once before an event is settled. A file that cannot be read
+    /// or unpacked is skipped, because a retry would not help.
     fn take_rotated(&mut self, names: &Names, mut bytes: u64) -> io::Result<()> {
         let listed = names.rotated().map_err(io::Error::other)?;
         let mut newest_change = None;

@@ -1,9 +1,9 @@
 //! The only writer of a file. Either a whole batch is in the file and on disk, or nothing of it.
 //!
 //! The end of the file is recorded as a [`Cut`] before each batch. After any failure (a short write, a full disk, a
-//! failed sync, a panic), the file is closed, reopened, and truncated to that end before anything else is written.
-//! After an error, the file is truncated at once. After a panic, or if this truncation fails, the file is truncated
-//! before the next batch. So a retry of the batch starts where the failed batch started.
+//! failed sync, a panic), the file is closed, reopened, and truncated to that end before anything else is written. If
+//! the failure is an error, the file is truncated at once. After a panic, or if the truncation fails, the file is
+//! truncated before the next batch. So a retry of the batch starts where the failed batch started.
 //!
 //! If the process dies before a batch is settled, whole lines of the batch and a torn line may be left. The next start
 //! removes the torn line. The events of the batch are delivered again, and the [`Tail`] shows which lines are already
@@ -27,8 +27,8 @@ const MS_A_DAY: i64 = 24 * 60 * 60 * 1000;
 /// When the file is rotated.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Rotation {
-    /// Size limit in bytes: the file is rotated before a batch would make it larger. A single batch above the limit
-    /// gets a file of its own. `None` means no limit.
+    /// The file is rotated before a batch would make it larger than this, in bytes. A single batch above this size gets
+    /// a file of its own. `None` means no limit.
     pub size_bytes: Option<u64>,
     /// Whether the first batch of a new UTC day rotates the file.
     pub daily: bool,

@@ -32,7 +32,7 @@ pub(super) struct Link {
     /// Always `Some` until the link is dropped.
     producer: Option<Arc<Producer>>,
     watch: Arc<Watch>,
-    /// Records whether a delivery was cancelled, or failed and was not refused.
+    /// Records whether a delivery was cancelled or failed. A refusal ([`Failure::Refuse`]) does not count.
     pub(super) given_up: GivenUp,
 }
 
@@ -194,7 +194,7 @@ const fn protocol(settings: &Settings) -> &'static str {
     }
 }
 
-/// The most detailed log lines that librdkafka creates: DEBUG or INFO if the log filter enables it for [`TARGET`],
+/// The most detailed log level of librdkafka: DEBUG or INFO if the log filter enables that level for [`TARGET`],
 /// otherwise only emergencies.
 fn log_level() -> RDKafkaLogLevel {
     if tracing::enabled!(target: TARGET, tracing::Level::DEBUG) {

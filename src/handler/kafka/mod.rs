@@ -12,8 +12,9 @@
 //! wave waits until this one is acknowledged.
 //!
 //! **A producer that failed is not reused.** librdkafka would reconnect by itself and send its queue. So the producer
-//! is dropped with its queue after a delivery that was cancelled, or failed and was not refused. Kafka messages in
-//! flight may still arrive, but only as duplicates, because no later event of the same BIK message was sent.
+//! is dropped with its queue after a delivery that was cancelled, or that failed without being refused. Kafka messages
+//! in flight may still arrive. They cause duplicates but no wrong order, because no later event of the same BIK message
+//! was sent.
 
 mod failure;
 mod link;

@@ -130,7 +130,7 @@ fn brokers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Erro
     Ok(texts.join(","))
 }
 
-/// Checks one address. An error does not quote it, because it may hold a password.
+/// Checks one address. An error does not quote the address, because the address may hold a password.
 fn broker(text: &str) -> Result<&str, &'static str> {
     const WRONG: &str =
         "not the address of a broker: write it as \"HOST:9092\"; TLS, user and password have their own keys";

@@ -24,18 +24,19 @@ use crate::handler::Failure;
 /// The target of librdkafka's log lines.
 pub(super) const TARGET: &str = "librdkafka";
 
-/// How long to wait after "all brokers down". librdkafka reports it as soon as the first address of the last broker
-/// fails, but that broker may have another address.
+/// After "all brokers down", how long to wait for an error that shows a wrong setting. librdkafka reports "all brokers
+/// down" as soon as the first address of the last broker fails, but another address of that broker may then show the
+/// wrong setting.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Passes the report on a Kafka message to the delivery that waits for the report.
+/// Sends the report about a Kafka message to the delivery that waits for the report.
 pub(super) type Waiter = Box<oneshot::Sender<Result<(), KafkaError>>>;
 
 /// The state of the brokers of one producer.
 pub(super) struct Watch {
     /// The failure that makes the producer unusable, if any.
     trouble: watch::Sender<Option<Failure>>,
-    /// The last error of a broker: the likely cause of "all brokers down", which does not name one.
+    /// The last error of a broker. It is the likely cause of "all brokers down", which itself names no cause.
     last: Mutex<Option<(Code, String)>>,
 }
 

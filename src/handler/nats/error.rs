@@ -14,7 +14,7 @@ use super::super::{Failure, FailureText, tls};
 
 /// A failure, and whether the handler can resolve it itself.
 pub(super) enum NatsFailure {
-    /// No stream captured a NATS message; `create_stream` can create one.
+    /// No stream captured a NATS message. With `create_stream`, the handler creates a stream.
     NoStream(Failure),
     /// The user may not ask about streams, so the handler skips the check of streams.
     NoApi(Failure),

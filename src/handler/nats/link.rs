@@ -14,7 +14,7 @@ use super::{
 };
 use crate::handler::{Failure, FailureText, given_up::GivenUp};
 
-/// How long to wait for one server. After this time, a call of [`Link::connect`] also tries no further server.
+/// How long to wait for one server. A call of [`Link::connect`] that has taken this long tries no further server.
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long to wait for an acknowledgement of a stream, and for an answer of JetStream.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -98,7 +98,8 @@ impl Link {
     }
 }
 
-/// The failure for an error that the server sent. Not every error that closes a connection is about credentials.
+/// The failure for an error that the server sent. An error that is not about permissions or credentials may be
+/// temporary.
 fn denial(said: &str) -> NatsFailure {
     let what = FailureText::from("the server says").saying(said);
     let lower = said.to_ascii_lowercase();

@@ -11,8 +11,8 @@
 //! this one is acknowledged.
 //!
 //! **A broken connection is not reused.** async-nats would reconnect by itself and send its buffer. Instead, the client
-//! is dropped with its buffer, and the next delivery makes a new client. A cancelled delivery has the same effect.
-//! Otherwise, while a stream hangs, each attempt would add another copy of the events to the buffer.
+//! is dropped with its buffer, and the next delivery makes a new client. The client is also dropped after a cancelled
+//! delivery. Otherwise, while a stream hangs, each attempt would add another copy of the events to the buffer.
 
 mod error;
 mod link;

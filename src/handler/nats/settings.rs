@@ -45,7 +45,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// The pattern that matches every possible subject. A token with a placeholder becomes `*`.
+    /// The pattern that matches every possible subject. A part between dots that has a placeholder becomes `*`.
     pub(super) fn subject_pattern(&self) -> String {
         let marked = self.subject.with_each("*");
         let tokens: Vec<&str> =
@@ -59,7 +59,7 @@ fn servers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ServerAddr>
     one_or_more(deserializer, "nats://127.0.0.1:4222", server)
 }
 
-/// Checks one address. An error does not quote it, because it may hold a password.
+/// Checks one address. An error does not quote the address, because the address may hold a password.
 fn server(text: &str) -> Result<ServerAddr, &'static str> {
     const WRONG: &str =
         "not the address of a NATS server: write it as \"nats://HOST:4222\", or \"tls://HOST:4222\"";

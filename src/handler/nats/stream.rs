@@ -19,8 +19,8 @@ use super::{
 use crate::handler::Failure;
 
 /// How long a stream that the handler creates detects duplicate ids. By default, probes of an unwell destination are at
-/// most about 5 minutes apart (`probe_max`). An event that is set aside may wait longer than 10 minutes, so its
-/// duplicate may be missed.
+/// most about 5 minutes apart (`probe_max`), so their duplicates are detected. An event that is set aside may wait
+/// longer than 10 minutes, so its duplicate may be missed.
 const REMEMBERS: Duration = Duration::from_mins(10);
 
 /// Checks that a stream captures at least some of the possible subjects. Creates a missing stream if configured.

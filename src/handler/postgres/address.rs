@@ -109,8 +109,8 @@ impl Url {
     }
 }
 
-/// Returns the URL with an `sslmode` that the client library knows, and whether the requested one turns TLS on or off.
-/// The library supports only some of the values.
+/// Replaces the `sslmode` in the URL by one that the client library knows, because the library supports only some
+/// values. Returns the new URL, and whether the original `sslmode` turns TLS on or off.
 fn without_verify(url: &str) -> (String, Option<bool>) {
     let options = url.find('?').map_or_else(|| if url.contains("://") { url.len() } else { 0 }, |at| at + 1);
     let Some(at) = url[options..].find("sslmode=").map(|at| options + at) else {

@@ -14,7 +14,8 @@ use tokio::{runtime::Handle, task::JoinSet, time::timeout};
 
 use super::{address::Address, cancel_request, session::Session};
 
-/// How many times a cancel request is sent at most. A request that arrives between two statements has no effect.
+/// Maximum number of cancel requests for a statement. One may not be enough, because a request that arrives between two
+/// statements has no effect.
 const REQUESTS: usize = 5;
 /// How long to wait for the statement to end before the request is repeated.
 const ENDED: Duration = Duration::from_secs(1);
@@ -26,7 +27,7 @@ pub(super) struct Canceller {
     running: Mutex<JoinSet<()>>,
 }
 
-/// Holds the session while its statement runs. If it is dropped while it still holds the session, the statement is
+/// Holds the session while a statement runs. If a `Busy` is dropped while it holds a session, the statement is
 /// cancelled.
 pub(super) struct Busy<'a> {
     pub session: Option<Session>,

@@ -54,8 +54,8 @@ pub struct PoolerRefusal {
 }
 
 impl PoolerRefusal {
-    /// Classifies the message of an error with SQLSTATE 08P01. Returns `None` for a message that is not listed here: a
-    /// retry may help, for example if the pooler is full or has no server.
+    /// Classifies the message of an error with SQLSTATE 08P01. Returns `None` for any other message, because a retry
+    /// may help, for example if the pooler is full or has no server.
     fn of(message: &str) -> Option<Self> {
         let says = |words: &str| message.contains(words);
         let (class, advice) = if says("unsupported startup parameter") {
@@ -103,7 +103,7 @@ impl Error {
         }
     }
 
-    /// The class, which decides the kind of [`Failure`].
+    /// The class, which decides the variant of [`Failure`].
     pub fn class(&self) -> ErrorClass<'_> {
         let error = match self {
             Self::Timeout(_) => return ErrorClass::Timeout,
@@ -139,7 +139,7 @@ impl Error {
         matches!(self.class(), ErrorClass::State(state) if state.starts_with("22"))
     }
 
-    /// Advice on the error, starting with a colon; empty if the text itself says what to do.
+    /// Advice to append to the error text, starting with a colon; empty if there is none.
     pub fn advice(&self) -> &'static str {
         match self.class() {
             ErrorClass::Pooler(refusal) => refusal.advice,

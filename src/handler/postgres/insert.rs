@@ -48,8 +48,8 @@ fn sent_as(postgres: &str) -> &str {
     }
 }
 
-/// The array type of a column. It is sent with the statement, because asking the server for it would need a named
-/// statement.
+/// The array type of a column. It is sent with the statement. Otherwise the client would ask the server for the type by
+/// a named statement, which a pooler may not support.
 fn array_of(postgres: &str) -> Type {
     match sent_as(postgres) {
         "bigint" => Type::INT8_ARRAY,
@@ -122,7 +122,7 @@ async fn execute(client: &Client, table: &Table, rows: &[Row], json: Json) -> Re
         .zip(&COLUMNS)
         .map(|(array, column)| (&**array as &(dyn ToSql + Sync), array_of(column.postgres)))
         .collect();
-    // Each future sends its request when it is first polled, so they are sent in this order.
+    // Each future sends its request when it is first polled, and `join3` polls the futures in this order.
     let (begun, inserted, committed) = join3(
         client.batch_execute(BEGIN),
         client.execute_typed(&table.insert, &arrays),

@@ -58,7 +58,7 @@ pub(super) struct Keys {
     /// The name of the table, with or without a schema.
     #[serde(default = "default_table")]
     pub table: String,
-    /// Whether to create a missing table, and to add the columns of later versions to an existing one.
+    /// Whether to create a missing table, and to add missing columns to a table that an older version created.
     #[serde(default = "yes")]
     pub create: bool,
 }

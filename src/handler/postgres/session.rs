@@ -1,8 +1,8 @@
 //! One connection with its table prepared. No background task polls the connection; each call that uses it does.
 //!
 //! The connection may lead to a pooler that uses a different server connection for each transaction (PgBouncer with
-//! `pool_mode = transaction`). So no state outlives a transaction: only `SET LOCAL`, only unnamed statements, and no
-//! session locks.
+//! `pool_mode = transaction`). So no state outlives a transaction: the handler uses only `SET LOCAL` and unnamed
+//! statements, and takes no session locks.
 
 use std::{future::Future, pin::Pin};
 

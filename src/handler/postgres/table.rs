@@ -1,4 +1,4 @@
-//! The table: created if it is missing, checked, and extended by the columns of later versions.
+//! The table: created if it is missing, extended if an older version of bikhook created it, and checked.
 //!
 //! The version is stored in the table's comment. Changes are made under an advisory lock, so that two receivers that
 //! start at the same time do not conflict.
@@ -73,7 +73,8 @@ impl Table {
                 lacking(found).iter().map(|column| format!("ADD COLUMN {column}")).collect();
             format!("ALTER TABLE {table} {}", columns.join(", "))
         } else {
-            // No older version of ours created this table, so it is not changed. The check reports the missing columns.
+            // No older version of bikhook created this table, so the table is not changed. The check reports the
+            // missing columns.
             return Ok(());
         };
         client.batch_execute(&format!("{change}; COMMENT ON TABLE {table} IS '{COMMENT}{VERSION}'")).await?;

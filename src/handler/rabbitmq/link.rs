@@ -5,8 +5,8 @@
 //! reused.
 //!
 //! If the connection breaks, the next delivery makes a new one. The same happens after a cancelled delivery, because
-//! the broker may hang. The target is checked (or declared) on each new connection, since the same address may lead to
-//! another broker.
+//! the broker may hang. The target (the exchange or the queue) is checked or declared on each new connection, because
+//! the same address may lead to another broker.
 
 use std::{
     sync::{Mutex as StdMutex, PoisonError},

@@ -63,12 +63,12 @@ struct Reply {
     returned: Option<String>,
 }
 
-/// Returns for each message whether the broker has accepted it. `are_all`: every message got its confirm.
+/// Returns for each message whether the broker has accepted it. `are_all` is true if every message got its confirm.
 ///
 /// lapin attaches a returned message to the next confirm that it completes, which may confirm another message. So only
 /// the id identifies the returned message. The broker returns a message before it confirms that message. So all returns
 /// are known once all confirms have arrived. Before that, a confirm with a returned message proves nothing, because
-/// more returns may be waiting. A confirm without one shows that no return is waiting.
+/// more returns may be waiting. A confirm without a returned message shows that no return is waiting.
 fn accepted(ids: &[Option<String>], replies: &[Reply], are_all: bool) -> Vec<bool> {
     let returned: HashSet<&String> = replies.iter().filter_map(|reply| reply.returned.as_ref()).collect();
     let is_accepted = |(id, reply): (&Option<String>, &Reply)| {

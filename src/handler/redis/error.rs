@@ -7,8 +7,8 @@ use super::super::{Failure, FailureText, tls};
 /// Codes of a server that is temporarily unable to answer.
 const BUSY: [&str; 6] = ["LOADING", "MASTERDOWN", "BUSY", "TRYAGAIN", "CLUSTERDOWN", "NOREPLICAS"];
 
-/// A failure, and whether the connection is still usable after it. If it is not, the next delivery makes a new
-/// connection: late answers may still arrive on the old connection, or the user's permissions may have changed.
+/// A failure, and whether the connection is still usable. If not, the next delivery makes a new connection, because
+/// late answers may arrive on the old connection, or the user's permissions may have changed.
 pub(super) struct RedisFailure {
     pub(super) failure: Failure,
     pub(super) is_usable: bool,

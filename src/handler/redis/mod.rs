@@ -9,7 +9,7 @@
 //! for the other keys stay, and each retry would add them again. So if `stream` depends on the event, the types of all
 //! keys are checked first, and nothing is added unless all are usable. If one of many keys is unusable, its events are
 //! refused and become dead letters, while events for other streams continue. When the key is free again, `bikhook dead
-//! retry` delivers those dead letters. With one stream for all events, they are not refused: as with any wrong setting,
+//! retry` delivers those dead letters. With one stream for all events, no event is refused. As with any wrong setting,
 //! the events wait until an operator changes `stream` or deletes the key.
 //!
 //! **A server that hangs.** Commands that were sent to such a server stay in its queue. So a connection with a
@@ -46,8 +46,8 @@ pub(super) struct Redis {
 struct Link {
     /// Each delivery clones this; all clones share one connection.
     connection: MultiplexedConnection,
-    /// Maximum size of a value, in bytes. The server closes the connection on a larger one, and the reason may not
-    /// arrive.
+    /// Maximum size of a value, in bytes. If a value is larger, the server closes the connection, and the answer with
+    /// the reason may not arrive.
     value_bytes: usize,
     given_up: GivenUp,
 }
@@ -206,7 +206,8 @@ fn may_take_entries(found: &str) -> bool {
     matches!(found, "none" | "stream")
 }
 
-/// The text for a key that is not a stream. The key is quoted as foreign text, because it may come from an event.
+/// The text for a key that is not a stream. The key goes into `saying`, so that the page can hide it, because the key
+/// may come from an event.
 fn holds(key: &str, found: &str) -> FailureText {
     FailureText::from("the key is not a stream")
         .saying(format_args!("{key} holds a {found}"))

@@ -24,7 +24,8 @@ use settings::Settings;
 /// The name, under the prefix, of an empty object. [`Kind::look`] puts this object to check that the handler may write.
 const PROBE: &str = ".bikhook";
 
-/// Upper limit of `interval`. A delivery has 15 s by default, and the object must be put in the rest of this time.
+/// Upper limit of `interval`. By default, a delivery must end within 15 s. It waits for at most `interval`, and then
+/// puts the object.
 const MAX_INTERVAL: Period = Period::secs(10);
 
 /// A handler that puts objects into a bucket.

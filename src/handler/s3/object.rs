@@ -33,8 +33,8 @@ impl Compress {
 /// The settings that determine how a batch becomes an object.
 #[derive(Clone)]
 pub(super) struct Form {
-    /// The handler's name. Part of the digest, so that two handlers never share an object name, even for the same
-    /// events.
+    /// The handler's name. It is in the digest that is part of an object name, so two handlers never share an object
+    /// name, even for the same events.
     pub(super) handler: String,
     /// The prefix of every object name.
     pub(super) prefix: Path,
