@@ -2,9 +2,10 @@
 //!
 //! The value of the `Authorization` header is parsed into at most one candidate per [`Form`], and each candidate is
 //! hashed. The digest of every candidate is compared with the digest of every credential, in constant time, and the
-//! comparison does not stop at the first match. A pair matches only in [`Form::Pair`], a key only in the other forms.
-//! `form` and `not_after` are not secret, so they are checked after a match. If there are several `Authorization`
-//! headers, only the first counts; no sender has a reason to send two.
+//! comparison does not stop at the first match. A credential that is a user name and password matches only in
+//! [`Form::Pair`]. A credential that is a key matches only in the other forms. `form` and `not_after` are not secret,
+//! so they are checked after a match. If there are several `Authorization` headers, only the first counts; no sender
+//! has a reason to send two.
 
 use std::sync::{
     Arc,

@@ -193,7 +193,7 @@ impl<S: Site> Drop for OpenGuard<S> {
 enum ConnectionEnd {
     /// The head goes to hyper: it is complete, too large or invalid.
     HeadReady,
-    /// The connection is idle or in an unfinished head: hyper and its buffers are dropped.
+    /// The connection is idle, or its next head is unfinished. hyper and its buffers are dropped.
     Detached,
     ByHyper,
     ByPeer,

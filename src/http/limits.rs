@@ -7,8 +7,8 @@ use std::{
 
 use tokio::time::Instant;
 
-/// A rate limit that allows a burst of its whole count: the generic cell rate algorithm (GCRA), whose state is a single
-/// number.
+/// A rate limit of a count per period. The whole count may come at once, as a burst. The algorithm is the generic cell
+/// rate algorithm (GCRA), whose state is a single number.
 pub(super) struct Rate {
     period_ns: u64,
     interval_ns: u64,

@@ -19,7 +19,7 @@ use super::{
 };
 
 /// The length of the accept queue: the default maximum of Linux (`net.core.somaxconn`). A higher value has no effect
-/// while that maximum is not raised.
+/// unless that maximum is raised.
 const BACKLOG: u32 = 4096;
 
 /// The result of [`serve`].
@@ -42,8 +42,8 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves until `stop` resolves; its value is the time at which to give up. After `stop`, no connection is accepted,
-/// idle connections close at once, and requests in flight may finish until the time to give up. Only the settings of
+/// Serves until `stop` resolves to the time at which to give up. After `stop`, no connection is accepted, idle
+/// connections close at once, and requests in flight may finish until the time to give up. Only the settings of
 /// connections and heads are used.
 pub async fn serve<S: Site>(
     listener: TcpListener,
@@ -149,7 +149,7 @@ impl Acceptor {
         }
     }
 
-    /// Waits for a slot: a free one, or one of a connection that closes because it is idle or in an unfinished head.
+    /// Waits for a slot. If none is free, an idle connection, or one with an unfinished head, is closed for its slot.
     async fn slot(&self) -> OwnedSemaphorePermit {
         loop {
             if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {

@@ -31,14 +31,15 @@ const KEEP_BUFFERS: Duration = Duration::from_secs(1);
 pub(super) struct Timeouts {
     /// From the first byte of a head to its last.
     pub(super) head: Duration,
-    /// From the start of the connection, or from the end of an answer, until the next byte. Also between two parts of
-    /// an answer that the peer takes.
+    /// From the start of the connection, or from the end of an answer, until the next byte. While an answer is sent:
+    /// from one part that the peer takes to the next.
     pub(super) idle: Duration,
     /// Replaces `idle` until the connection has sent an accepted credential.
     pub(super) stranger_idle: Duration,
 }
 
-/// The state of a connection. Only the connection's own task changes it, except `order`, so relaxed atomics are enough.
+/// The state of a connection. Only the connection's own task changes the fields, except `order`. So relaxed atomics are
+/// enough.
 pub(super) struct Pulse {
     /// The zero point of `since_ms` and `until_ms`. It is the same for all connections of a listener, so that their
     /// times are comparable.
@@ -217,7 +218,7 @@ impl Pulse {
         self.order.load(Relaxed) & order as u8 != 0
     }
 
-    /// Ready if an order was given; registers this task to be woken by the next one.
+    /// Ready if an order was given. Registers this task to be woken by the next order.
     pub(super) fn poll_order(&self, cx: &Context<'_>) -> Poll<()> {
         self.driver.register(cx.waker());
         if self.order.load(Relaxed) == 0 { Poll::Pending } else { Poll::Ready(()) }

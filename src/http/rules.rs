@@ -1,5 +1,5 @@
 //! The rules for valid settings in `[http]` and `[sources.NAME]`. `bikhook check` reports every violation. [`Sources`]
-//! are created only from valid settings, so building the public side from them cannot fail.
+//! are created only from valid settings, so `Intake::new` cannot fail.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -16,8 +16,8 @@ use crate::{
 
 /// The minimum of `header_limit`: hyper accepts no smaller buffer.
 const HEADER_LIMIT_MIN: Size = Size::kib(8);
-/// The longest key, or user name and password together (with the colon between them), in bytes. Its base64 is well
-/// below the longest header value that `auth` checks.
+/// Maximum length of a key, or of a user name and password with the colon between them, in bytes. In base64, such a
+/// secret is still much shorter than the longest header value that `auth` checks.
 pub(super) const LONGEST_SECRET: usize = 2 * 1024;
 
 /// Every source of a configuration, checked.
@@ -162,7 +162,8 @@ fn wrong_path(path: &str) -> Option<String> {
 }
 
 impl CredentialSettings {
-    /// Checks the keys of a credential. The paths of the violations are relative to the credential.
+    /// Checks the settings of a credential. Each violation names only the setting in the credential; the callers
+    /// prepend the names of the credential and the source.
     pub(super) fn check(&self, name: &str) -> Result<CheckedCredential, Vec<Wrong>> {
         let missing = |key: &str| Wrong::new(&[], format!("the key `{key}` is missing"));
         let secret = match (&self.key, &self.username, &self.password) {

@@ -6,9 +6,9 @@
 //! bytes. Above that limit, the address with the most bytes loses its oldest unfinished head.
 //!
 //! A *stranger* is a connection that has not sent an accepted credential and does not come from a trusted proxy.
-//! Strangers are limited per address (IPv4, or IPv6 /64). A new stranger above the limit closes the stranger of its
-//! address with the oldest unfinished head, or else the one that has been idle longest; if all are busy, none is
-//! closed.
+//! Strangers are limited per address (IPv4, or IPv6 /64). A new stranger above the limit closes another stranger of its
+//! address: the one with the oldest unfinished head, or else the one that has been idle longest. If all are busy, none
+//! is closed.
 //!
 //! No call waits until a connection obeys its order. A connection whose head is complete after the first read does not
 //! lock the table for that head.
@@ -31,8 +31,8 @@ use super::{
     settings::Settings,
 };
 
-/// Maximum number of idle connections that one scan keeps. A scan visits all connections, so it also keeps some for
-/// later calls.
+/// Maximum number of idle connections that one scan keeps. A scan is slow, because it visits all connections. So one
+/// scan serves several calls.
 const SCANNED_MAX: usize = 64;
 
 /// The open connections of a listener.
@@ -145,8 +145,8 @@ impl OpenConnections {
         }
     }
 
-    /// Drops the oldest unfinished head of a stranger of this address, else closes its longest idle stranger. If all
-    /// are busy, none is closed, because requests in flight are never cut.
+    /// Drops the oldest unfinished head among the strangers of this address, else closes the stranger that has been
+    /// idle longest. If all are busy, none is closed, because requests in flight are never cut.
     fn close_stranger(&mut self, origin: u64, newcomer: u64) {
         let Some(address) = self.addresses.get(&origin) else { return };
         let mut heads = address.heads.iter().map(|(begin, (id, _))| (*begin, *id));

@@ -126,8 +126,8 @@ impl InsightFile {
             _ => return Ok(Err("it is a database of another program".to_owned())),
         }
         connection.pragma_update(None, "journal_mode", "WAL")?;
-        // A power cut may undo the last transactions. This also sets back the cursor, so their events are processed
-        // again.
+        // A power cut may undo the last transactions. Then the cursor also falls back, so insight processes their
+        // events again.
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;

@@ -49,7 +49,7 @@ use crate::{
     metrics::Metrics,
 };
 
-/// Maximum number of events per class that are processed in one transaction.
+/// Maximum number of events of each class (`event::Class`) that are processed in one transaction.
 const BATCH: usize = 2_000;
 /// How often the thread of insight checks for old data while no events arrive.
 const TICK_EVERY: Duration = Duration::from_secs(60);
@@ -185,8 +185,8 @@ impl Insight {
     }
 
     /// Deletes all messages and customers, and the figures that the journal can restore, and resolves. After that,
-    /// [`Insight::run`] processes the journal again. Figures of events that the journal no longer has stay; messages
-    /// and customers that only such events mention are lost.
+    /// [`Insight::run`] processes the journal again. Keeps the figures of events that the journal no longer has.
+    /// Messages and customers that only such events mention are lost.
     ///
     /// # Errors
     /// Returns an [`Error`] if the journal or the file fails.
@@ -226,7 +226,7 @@ impl Insight {
         }
     }
 
-    /// Processes the next events of both classes, in order of seq.
+    /// Processes the next events of both classes (`event::Class`), in order of seq.
     async fn process_next(&self, journal: &dyn Journal, cursor: u64) -> Result<(), Error> {
         let Claim { events, through } = journal.claim_all(cursor, BATCH).await?;
         self.scribe.ask(ScribeOp::Apply { after: cursor, events, through: through.max(cursor) }).await

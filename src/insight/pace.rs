@@ -7,18 +7,18 @@ use std::time::{Duration, Instant};
 const GATHER: Duration = Duration::from_millis(50);
 /// Insight has caught up if it is fewer events behind than this.
 const CAUGHT_UP: u64 = 2_000;
-/// The pause after the first failure of the file or the journal; it grows with each failure in a row, up to the maximum
-/// below.
+/// The pause after the first failure of the file or the journal. It grows with each failure in a row, up to
+/// [`LONGEST_REST`].
 const REST: Duration = Duration::from_secs(5);
-/// The maximum of that pause.
+/// The longest pause after a failure.
 const LONGEST_REST: Duration = Duration::from_secs(60);
 /// Above this many events per second, insight leaves most of the machine to intake, and lags. At half of this rate,
 /// insight keeps up. The lowest priority for insight's thread is not enough: the thread still takes a full share of the
 /// disk, the caches and the core's other hyperthread.
 const BUSY_PER_SECOND: u64 = 10_000;
-/// Above that rate, the pause is this many times as long as the batch took, up to the maximum below.
+/// Above [`BUSY_PER_SECOND`], the pause is this many times as long as the batch took, up to [`LONGEST_GIVE_WAY`].
 const GIVE_WAY: u32 = 11;
-/// The maximum of that pause.
+/// The longest pause under load.
 const LONGEST_GIVE_WAY: Duration = Duration::from_secs(4);
 
 /// The state that the next pause depends on.

@@ -125,7 +125,7 @@ fn work(
         // waits, repeat it until nothing is left.
         while due <= Instant::now() {
             due = purge(&mut ledger, retention, &clock);
-            // A stop does not wait for the purge: it continues after the next start.
+            // A stop does not wait for the purge. The purge continues after the next start.
             if !requests.is_empty() || requests.is_closed() {
                 break;
             }

@@ -1,5 +1,5 @@
 //! Durations in buckets, so that percentiles can be computed without reading the messages. There are 64 buckets per
-//! doubling, so a percentile exceeds the measured duration by at most 1/64.
+//! doubling of the duration, so a percentile exceeds the measured duration by at most 1/64.
 
 use std::collections::BTreeMap;
 

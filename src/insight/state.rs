@@ -1,7 +1,7 @@
 //! The outcome of a message: the pure merge of its statuses.
 //!
-//! Statuses come in any order, late, and more than once (BIK §4). So a state is a join: the highest step, whether a
-//! failure or a deletion was reported, and the smallest of the reasons. The same statuses give the same state in any
+//! Statuses come in any order, late, and more than once (BIK §4). So the merge keeps the highest step, whether a
+//! failure or a deletion was reported, and the reason that sorts first. The same statuses give the same state in any
 //! order and with any repetitions.
 
 use schemars::JsonSchema;
@@ -43,7 +43,7 @@ impl MessageStep {
     }
 }
 
-// In the order of the numbers in the file.
+// The states are in the order of their numbers in the file.
 names! {
     /// The state of a message, as its statuses give it.
     #[derive(Serialize, JsonSchema)]
@@ -102,8 +102,8 @@ impl MergedStatuses {
         }
     }
 
-    /// The state that the statuses give. A message with a `failed` counts as failed until a status shows that it
-    /// arrived: one of several devices may fail.
+    /// The state that the statuses give. A `failed` may come from one of several devices, so the message counts as
+    /// failed only until a status shows that it arrived.
     pub(super) fn state(&self) -> MessageState {
         match self.reached {
             MessageStep::Accepted | MessageStep::Sent if self.failed => MessageState::Failed,

@@ -16,7 +16,7 @@ pub struct AppendBatch {
     pub hold: Option<Box<dyn Send>>,
 }
 
-/// The bytes of a quarantine entry that a retry was decoded from.
+/// Whether a retry was decoded from all bytes of a quarantine entry, or from a part of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryOf {
     /// All bytes of the entry with this id. If any draft is stored or is a duplicate, the same transaction deletes

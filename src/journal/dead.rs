@@ -34,8 +34,8 @@ pub struct DeadAgain {
     pub error: String,
     /// The tries that failed, including this one.
     pub history: History,
-    /// True if the dead letter stays marked for retry. False after a refusal, or after the last try of this retry: then
-    /// the dead letter waits for the next retry request.
+    /// True if the dead letter stays marked for retry and is tried again. False if it was refused, or if this was the
+    /// last try. Then it waits for the next retry request.
     pub still_retrying: bool,
 }
 
@@ -79,7 +79,7 @@ pub struct DeadLetter {
 pub struct DeadQuery {
     /// Only dead letters of this handler.
     pub handler: Option<String>,
-    /// Only dead letters with a lower id: the last id of the previous page.
+    /// Only dead letters with an id below this one. For a next page, this is the last id of the previous page.
     pub before: Option<i64>,
     /// Maximum number of dead letters, clamped to 1..=1,000.
     pub limit: usize,

@@ -15,7 +15,7 @@ pub struct EventQuery {
     pub since: Option<Timestamp>,
     /// Only events received before this time.
     pub until: Option<Timestamp>,
-    /// Only events with a lower seq: [`EventPage::next`] of the previous page.
+    /// Only events with a seq below this one. For a next page, this is [`EventPage::next`] of the previous page.
     pub before: Option<u64>,
     /// Maximum number of events, clamped to 1..=1,000.
     pub limit: usize,

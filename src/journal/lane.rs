@@ -72,8 +72,9 @@ pub struct LaneState {
     pub aside: Vec<Aside>,
     /// Number of dead letters of the lane; 0 for a replay, whose dead letters belong to the handler's own lane.
     pub dead: u64,
-    /// Seqs after the cursor that are dead letters of this lane or replay, in ascending order. For a handler's own
-    /// lane, seqs whose dead letter was deleted later are included: it was dropped, expired, or delivered by a retry.
+    /// Seqs after the cursor of events that became dead letters of this lane or replay, in ascending order. For a
+    /// handler's own lane, this includes dead letters that were deleted since: dropped, expired, or delivered by a
+    /// retry.
     pub dead_past_cursor: Vec<u64>,
 }
 
@@ -81,7 +82,8 @@ pub struct LaneState {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Aside {
     pub seq: u64,
-    /// Events with the same key belong to one message and are delivered in order; `None` if the event has no order.
+    /// Events with the same order key belong to one message and are delivered in order; `None` if the event has no
+    /// order.
     pub order_key: Option<OrderKey>,
     /// True if the event waits until an earlier set-aside event of its message is done.
     pub behind: bool,
@@ -107,8 +109,8 @@ pub struct HandlerProgress {
     /// The lane is done with the event: it was delivered, filtered out, set aside, skipped or became a dead letter, or
     /// it is older than the handler's start. False until the lane is also done with all earlier events.
     pub passed: bool,
-    /// When the lane was done with the event and all earlier ones; null if it is not, or if the time is not stored or
-    /// no longer stored.
+    /// When the lane was done with the event and all earlier ones; null if the lane is not done with them yet, or if
+    /// the time is not stored.
     pub at: Option<Timestamp>,
     /// The event is set aside and is tried again later.
     pub aside: bool,
@@ -134,7 +136,7 @@ impl Claim {
             all.through = all.through.min(claim.through);
             all.events.extend(claim.events);
         }
-        // Past the end of the shortest claim, events of its class may be missing.
+        // After the lowest `through`, events of one class may be missing.
         all.events.retain(|event| event.seq <= all.through);
         all.events.sort_unstable_by_key(|event| event.seq);
         all

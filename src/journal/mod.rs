@@ -95,8 +95,9 @@ pub trait Journal: Send + Sync + 'static {
     /// One event; `None` if retention has deleted it or it never existed.
     fn get(&self, seq: u64) -> JournalFuture<'_, Option<Arc<Event>>>;
 
-    /// The progress of an event of a class through each known handler, sorted by name, including handlers that are no
-    /// longer configured. Settles that are not committed yet are missing: see [`Journal::settle`].
+    /// The progress of the event `seq`, which is of class `class`, through each known handler, sorted by name,
+    /// including handlers that are no longer configured. Settles that are not committed yet are missing: see
+    /// [`Journal::settle`].
     fn handler_progress(&self, class: Class, seq: u64) -> JournalFuture<'_, Vec<HandlerProgress>>;
 
     /// The lowest seq of the events received at this time or later; `None` if all stored events are older.
@@ -143,7 +144,7 @@ pub trait Journal: Send + Sync + 'static {
     /// in the handler's own lanes.
     fn change_replay(&self, id: i64, state: ReplayState) -> JournalFuture<'_, bool>;
 
-    /// The replays that have not ended, and the most recent that have: the current set and every later change.
+    /// The replays that have not ended, and those that ended most recently: the current set and every later change.
     fn replays(&self) -> watch::Receiver<Replays>;
 
     /// A page of the quarantine, newest first.
@@ -158,7 +159,7 @@ pub trait Journal: Send + Sync + 'static {
     /// Current figures for metrics and the command line.
     fn figures(&self) -> JournalFuture<'_, JournalFigures>;
 
-    /// Rejects new work, makes everything durable that was queued before this call, and closes. Later appends fail with
+    /// Rejects new work, makes durable all that was queued before this call, and closes. Later appends fail with
     /// [`AppendError::Stopped`].
     fn close(&self) -> JournalFuture<'_, ()>;
 }

@@ -1,6 +1,6 @@
-//! Events of the journal itself. While a configured handler announces dead letters, the journal stores one event for
-//! each new dead letter, in the same transaction. So an announcement has the guarantees of every event: durable
-//! storage, retries, replays.
+//! Events that the journal itself creates. While a configured handler announces dead letters, the journal stores one
+//! event for each new dead letter, in the same transaction. So an announcement has the guarantees of every event:
+//! durable storage, retries, replays.
 
 use std::sync::Arc;
 
@@ -31,8 +31,8 @@ pub(super) fn of_dead_letter(id: i64, lane: &LaneId, dead: &NewDead) -> Option<D
     );
     let notice = json!({
         "eventName": DEAD_LETTER,
-        // A new journal numbers dead letters from 1 again, and a destination may remember old ids: the time makes the
-        // id unique.
+        // A new journal numbers dead letters from 1 again, but a destination may remember old ids. So the id of the
+        // announcement also has the time.
         "id": format!("dead-{id}-{}", at.as_ms()),
         "text": text,
         "deadLetter": id,

@@ -27,7 +27,7 @@ pub struct QuarantineEntry {
 /// Position of a page of quarantine entries, newest first.
 #[derive(Clone, Debug, Default)]
 pub struct QuarantineQuery {
-    /// Only entries with a lower id: the last id of the previous page.
+    /// Only entries with an id below this one. For a next page, this is the last id of the previous page.
     pub before: Option<i64>,
     /// Maximum number of entries, clamped to 1..=1,000.
     pub limit: usize,

@@ -32,7 +32,7 @@ pub struct Replay {
     pub ended_at: Option<Timestamp>,
 }
 
-/// Known replays by id: those that have not ended, and the most recent that have.
+/// Known replays by id: those that have not ended, and those that ended most recently.
 pub type Replays = Arc<BTreeMap<i64, Replay>>;
 
 names! {

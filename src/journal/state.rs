@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-/// Whether the journal can store.
+/// Whether the journal can store events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JournalState {
     /// The journal accepts appends.

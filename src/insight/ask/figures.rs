@@ -102,7 +102,7 @@ pub struct FunnelRow {
     pub group: Vec<Option<Arc<str>>>,
     /// Number of messages from customers.
     pub incoming: i64,
-    /// Number of messages to customers; `sent` to `deleted` count parts of them.
+    /// Number of messages to customers. `sent` to `deleted` each count some of these messages.
     pub messages: i64,
     /// Number of messages handed over to the channel.
     pub sent: i64,

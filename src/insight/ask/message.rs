@@ -21,9 +21,9 @@ use crate::{
 /// The first event of a message is late if it comes more than this many milliseconds after the message was created.
 const LATE_MS: i64 = 60_000;
 
-// `S`: the command line reads the state as a `String`. `deny_unknown_fields`: with it, this schema forbids other
-// members, such as the `kind` and the `text` of a conversation's entry. So the schema of an entry does not refer to
-// this schema, but lists the members.
+// The command line reads the state as a `String`, so `S` is a parameter. `deny_unknown_fields` makes this schema forbid
+// other members. An entry of a conversation has the members of a message and others, such as `kind` and `text`. So the
+// schema of an entry does not refer to this schema, but lists all members.
 /// A message, as shown in a list.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -142,8 +142,8 @@ pub struct Sighting {
     pub disordered: bool,
     /// Whether the same status had been reported before.
     pub repeated: bool,
-    /// Whether the event came more than a minute after BIK created the message. Always false for later events, because
-    /// their statuses repeat `createdAt`.
+    /// Whether the event came more than a minute after BIK created the message. Always false after the first event of
+    /// the message, because later events repeat its `createdAt`.
     pub late: bool,
 }
 

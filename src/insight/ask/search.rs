@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{clock::Timestamp, event::canonical_address};
 
-/// Maximum number of ids that each [`Path`] returns for a page. Some of these messages may not meet the other
-/// conditions, so a page may have fewer rows than requested although a next page follows.
+/// Maximum number of message ids that each [`Path`] returns for a page. Some messages may fail the other conditions of
+/// the search, so a page may have fewer rows than requested although a next page follows.
 const ROWS_MAX: usize = 10_000;
 /// Maximum number of failure texts that a search by text considers.
 const REASONS_MAX: usize = 200;
@@ -34,7 +34,7 @@ pub struct SearchQuery {
     pub since: Option<Timestamp>,
     /// Only messages first seen before this time.
     pub until: Option<Timestamp>,
-    /// Only messages with a lower id: `next` of the page before.
+    /// Only messages with an id below this one. For a next page, this is `next` of the previous page.
     pub before: Option<i64>,
     /// Maximum number of messages in the page; at most 1,000.
     pub limit: usize,
@@ -80,7 +80,7 @@ pub fn search(
     for path in &paths {
         let found = path.ids(connection, above, below)?;
         if found.len() == ROWS_MAX {
-            // This path was not read below its last id.
+            // The path reached its limit, so its messages below the last id may be missing.
             searched_to = searched_to.max(found.last().copied().unwrap_or(above) - 1);
         }
         ids.extend(found);
@@ -105,7 +105,7 @@ pub fn search(
     Ok(ListPage { rows, next: (searched_to > above).then_some(searched_to + 1) })
 }
 
-/// Returns the paths that find the messages; none if no message can match.
+/// Returns the [`Path`]s that find the messages; none if no message can match.
 fn paths(connection: &Connection, query: &SearchQuery) -> rusqlite::Result<Vec<Path>> {
     let (condition, ids) = if let Some(phone) = &query.phone {
         let sql = "SELECT id FROM contact WHERE address = ?1 AND (?2 IS NULL OR customer = ?2) LIMIT 100";
@@ -122,7 +122,7 @@ fn paths(connection: &Connection, query: &SearchQuery) -> rusqlite::Result<Vec<P
     Ok(ids.into_iter().map(|id| Path { condition, value: Some(id) }).collect())
 }
 
-/// Returns the ids that a customer has in insight's file: one per address and channel, at most 100.
+/// Returns the ids of a customer's rows in the table `contact`: one per address and channel, at most 100.
 fn contacts_of(connection: &Connection, customer: &str) -> rusqlite::Result<Vec<i64>> {
     ids(connection, "SELECT id FROM contact WHERE customer = ?1 LIMIT 100", &[&customer])
 }
@@ -166,7 +166,7 @@ fn bounds(connection: &Connection, query: &SearchQuery) -> rusqlite::Result<(i64
     Ok((above, until.min(query.before.unwrap_or(i64::MAX))))
 }
 
-/// A condition on messages that has an index, so that it finds ids in order.
+/// A condition on messages. An index finds the ids of the matching messages in order.
 struct Path {
     /// An SQL condition to append; empty to find every message.
     condition: &'static str,

@@ -27,7 +27,7 @@ pub struct ArrivalRow {
     pub event_name: Arc<str>,
     /// Number of events, without duplicates.
     pub events: i64,
-    /// Number of statuses that came after a later step of their message.
+    /// Number of statuses received after a status of a later step, such as `sent` after `read`.
     pub disordered: i64,
     /// Number of statuses `sent`, `delivered`, `read` or `failed` that their message already had.
     pub repeated: i64,
@@ -43,7 +43,7 @@ pub struct SourceRow {
     pub last_seq: u64,
     /// Number of events since the requested time.
     pub events: i64,
-    /// Number of statuses that came after a later step of their message.
+    /// Number of statuses received after a status of a later step, such as `sent` after `read`.
     pub disordered: i64,
     /// Number of statuses `sent`, `delivered`, `read` or `failed` that their message already had.
     pub repeated: i64,
@@ -81,7 +81,7 @@ pub fn arrivals(
         .collect()
 }
 
-/// Returns every source that has ever received an event, by name, with its figures since the hour of `since`.
+/// Returns every source that has ever received an event, with its figures since the hour of `since`; sorted by name.
 ///
 /// # Errors
 /// Returns SQLite errors.

@@ -32,7 +32,7 @@ impl<'a> WordLookup<'a> {
         Ok(text)
     }
 
-    /// Returns the word with this id; `None` for no id.
+    /// Returns the word with this id; `None` if `id` is `None`.
     pub fn optional(&self, id: Option<i64>) -> rusqlite::Result<Option<Arc<str>>> {
         id.map(|id| self.text(id)).transpose()
     }

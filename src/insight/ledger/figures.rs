@@ -36,7 +36,7 @@ pub(super) fn add_sums_sql((table, keys, sums): FigureTable, at: &str, groups: &
     )
 }
 
-/// Returns the end of an INSERT that adds the sums to the row of `keys`, if there is one.
+/// Returns the end of an INSERT. If the row of `at` and `keys` already exists, the sums are added to that row.
 fn add_sql(keys: &str, sums: &[&str]) -> String {
     let added =
         sums.iter().map(|sum| format!("{sum} = {sum} + excluded.{sum}")).collect::<Vec<_>>().join(", ");
@@ -90,7 +90,7 @@ pub(super) struct FigureChanges {
 struct Counts {
     incoming: i64,
     messages: i64,
-    /// Messages that were sent, delivered, read and played; each step includes the later ones.
+    /// Messages that were sent, delivered, read and played. A read message also counts as sent and as delivered.
     steps: [i64; 4],
     failed: i64,
     deleted: i64,

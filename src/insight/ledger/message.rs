@@ -36,14 +36,14 @@ pub(super) struct StoredMessage {
     is_new: bool,
 }
 
-/// The order of a status, compared with what is known of its message.
+/// Whether an event about a message arrives in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StatusOrder {
     /// The first event of the message.
     First,
     /// Any other event about the message.
     Next,
-    /// A status that arrives after a later step of the message.
+    /// A status that arrives after a status of a later step, such as `sent` after `read`.
     Disordered,
     /// A `sent`, `delivered`, `read` or `failed` that was received before.
     Repeated,

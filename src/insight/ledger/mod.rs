@@ -44,8 +44,8 @@ pub struct Ledger {
     words: WordIds,
     next_message: i64,
     cursor: u64,
-    /// Figures of this hour and earlier do not change. A rebuild sets this, because the journal no longer has all of
-    /// their events.
+    /// The last hour whose figures do not change; those of earlier hours do not change either. A rebuild sets the hour,
+    /// because the journal no longer has all events up to it.
     figures_after: i64,
     /// The day for which `fold_old_words` last ran, in days since the epoch; `None` if it has not run in this process.
     folded_day: Option<i64>,
@@ -142,14 +142,15 @@ impl Ledger {
         stored
     }
 
-    /// Deletes all messages and customers, and the figures that the journal can restore. Figures of hours that the
-    /// journal does not cover completely stay. The caller must then apply all events up to `tip` again. `after` is the
-    /// seq before the journal's first event; `from` is when that event was received.
+    /// Deletes all messages and customers, and the figures that the journal can restore. Keeps the figures of hours
+    /// that the journal does not cover completely. The caller must then apply all events up to `tip` again. `after` is
+    /// the seq before the journal's first event; `from` is when that event was received.
     ///
     /// # Errors
     /// Returns SQLite errors; nothing is deleted then.
     pub fn begin_rebuild(&mut self, after: u64, from: Option<Timestamp>, tip: u64) -> rusqlite::Result<()> {
-        // Figures per day stay: a rebuild would restore them per hour, and no day is summed twice.
+        // Figures that were summed per day stay. A rebuild would restore them per hour, and would not sum them per day
+        // again.
         let by_the_day = self.mark("by_the_day")?.unwrap_or(i64::MIN).saturating_sub(1);
         let kept = from.map(|from| {
             let hour = hour_of(from);

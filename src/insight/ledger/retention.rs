@@ -1,5 +1,5 @@
-//! Deletes messages, customers and events without a message that are older than the retention. The figures stay, and
-//! are then summed per day.
+//! Deletes messages, customers, and events without a message, once they are older than the retention. The figures stay,
+//! and are then summed per day.
 
 use std::time::{Duration, Instant};
 
@@ -15,8 +15,8 @@ const PURGE_ROWS: usize = 2_000;
 
 impl Ledger {
     /// Deletes a part of the data that is older than `retention`. Returns whether there may be more; if not, sums old
-    /// figures per day and replaces old words. The age of data is measured at a stored time, which may be far behind
-    /// `now` after a correction of the clock. The stored time catches up by at most a day per hour.
+    /// figures per day and replaces old words. The age of data is computed from a stored time instead of `now`. After a
+    /// correction of the clock, the stored time may be far behind `now`; it catches up by at most a day per hour.
     ///
     /// # Errors
     /// Returns SQLite errors.
@@ -65,7 +65,8 @@ impl Ledger {
         Ok(now.min(last.plus_ms(allowed)))
     }
 
-    /// Sums figures per day, for whole days of which no message is stored any more: these figures do not change.
+    /// Sums figures per day, for whole days whose messages are all deleted, because the figures of such days no longer
+    /// change.
     fn sum_by_day(&mut self, before: Timestamp) -> rusqlite::Result<()> {
         let first: Option<i64> =
             self.connection.query_row("SELECT min(first_at) FROM message", [], |row| row.get(0))?;

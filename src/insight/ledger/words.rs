@@ -11,7 +11,8 @@ use super::{
 };
 use crate::event::{Event, WORD_CHARS, excerpt};
 
-/// Maximum number of slices, apart from one per source. Messages of a further slice are counted only by source.
+/// Maximum number of slices, plus one per source. At the limit, messages of a new combination of words are counted in
+/// the extra slice of their source.
 pub(super) const MAX_SLICES: usize = 50_000;
 /// Maximum number of customer ids in memory, enough for the active customers. At the limit all are dropped.
 const CACHED_CONTACTS: usize = 200_000;
@@ -39,7 +40,7 @@ impl Slice {
     pub(super) fn or(self, other: Self) -> Self {
         let [store, channel, owner, owner_id] = self.words;
         let [other_store, other_channel, other_owner, other_owner_id] = other.words;
-        // An owner id belongs to its owner.
+        // An owner id is valid only together with its own owner.
         let is_same = owner.is_none() || owner == other_owner;
         let owner_id = owner_id.or(other_owner_id.filter(|_| is_same));
         let words = [store.or(other_store), channel.or(other_channel), owner.or(other_owner), owner_id];

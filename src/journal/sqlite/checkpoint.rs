@@ -87,7 +87,7 @@ pub(super) fn spawn(
 
 /// The result of a copy.
 pub(super) enum CopyOutcome {
-    /// The copy ended, but not for lack of space. Nearly always only a few frames are left.
+    /// The copy ended for another reason than lack of space. Nearly always only a few frames are left.
     Nearly,
     /// The database file cannot grow for lack of space.
     NoRoom,
@@ -139,7 +139,8 @@ impl Copier {
 /// `false` if another connection is in the way: a reader outside this process, or a running copy.
 ///
 /// # Errors
-/// Returns SQLite errors, except that the database is busy. All of them but a full disk fail the journal.
+/// Returns SQLite errors, except that the database is busy. Each returned error fails the journal, unless the disk is
+/// full.
 pub(super) fn finish(connection: &Connection, shared: &SharedState) -> rusqlite::Result<bool> {
     let _alone = shared.pages.write().unwrap_or_else(std::sync::PoisonError::into_inner);
     match connection.wal_checkpoint_v2(DEFAULT_NAME, CheckpointMode::PASSIVE) {

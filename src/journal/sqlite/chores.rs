@@ -46,7 +46,7 @@ impl JournalWriter {
             }
             return;
         };
-        // Retention frees pages inside the database file only, so it cannot end the other shortages.
+        // Retention frees only pages inside the database file, so it can end only the shortage `Reserve`.
         let held_by = match shortage {
             Shortage::Reserve => self.held_by(),
             Shortage::FileSystem | Shortage::Refused => None,
@@ -101,7 +101,7 @@ impl JournalWriter {
         if self.shared.failed() || self.chores_paused.is_some_and(|until| Instant::now() < until) {
             return;
         }
-        // Delete even if the checkpoint failed: a file that cannot grow can still have rows deleted.
+        // Delete even if the checkpoint failed, because rows can be deleted even if the file cannot grow.
         let copied = self.finish_checkpoint(frames);
         let frames = self.shared.wal_frames.load(Relaxed);
         let deleted = self.delete();
@@ -133,7 +133,7 @@ impl JournalWriter {
         self.shared.low.store(self.retention.low, Relaxed);
         let evicted = match done {
             Ok(evicted) => evicted,
-            // If something else changed the file, `is_intact` fails the journal.
+            // If the page is unreadable because another program changed the file, `is_intact` fails the journal.
             Err(error) if disk::is_unreadable_sqlite(&error) && self.shared.is_intact() => {
                 self.pause_deletion(&error);
                 return Ok(());

@@ -34,8 +34,7 @@ impl Directory {
         self.len
     }
 
-    /// The seqs at which a key may be stored, where `tip` is the highest seq. Nearly always none, or only the right
-    /// one.
+    /// The seqs at which a key may be stored: nearly always none, or only the right one. `tip` is the highest seq.
     pub(super) fn candidates(&self, key: &Key, tip: u64) -> impl Iterator<Item = u64> {
         let (shard, tag) = place(key);
         self.shards[shard]

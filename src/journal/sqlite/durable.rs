@@ -1,4 +1,4 @@
-//! Makes commits durable. Only then do the lanes see the events and the callers get their answers.
+//! Makes commits durable. After that, the lanes see the events, and the callers get their answers.
 //!
 //! A commit writes to the log but does not sync it; the sync happens here. Normally the writer itself syncs, so that
 //! everything that arrives meanwhile becomes one group. If more operations are queued than one group takes, or the

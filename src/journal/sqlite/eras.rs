@@ -111,8 +111,8 @@ impl Eras {
         later.iter().fold(time, |time, era| time.plus_ms(era.shift_ms).min(era.began_at))
     }
 
-    /// Converts `horizon`, the time in the current era before which rows have expired, to the era with this number. A
-    /// time of that era is below the result if and only if its [`Self::aged`] time is below `horizon`.
+    /// Converts `horizon`, a time in the current era, to the era with this number. Rows from before `horizon` have
+    /// expired. A time of the other era is below the result if and only if its [`Self::aged`] time is below `horizon`.
     pub(super) fn horizon(&self, era: usize, horizon: Timestamp) -> Timestamp {
         let later = self.0.get(era..).unwrap_or_default();
         later.iter().rev().fold(horizon, |horizon, era| {

@@ -89,7 +89,7 @@ impl<'a> CommitGroup<'a> {
             }
         }
         if let Some(retried) = batch.retried {
-            // The entry stays, with all of its elements.
+            // No element was new or a duplicate, so the quarantine entry stays as it is.
             if receipt.accepted + receipt.duplicates == 0 {
                 return Ok(receipt);
             }

@@ -17,8 +17,8 @@ use crate::{
     journal::{Aside, Ends, Enrolment, LaneId, LaneStart, NewDead, notice},
 };
 
-/// A dead letter is settled within this time. A longer time means that the clock of the lane differs from the clock of
-/// the journal.
+/// The longest plausible time from [`NewDead::at`] to the settle of the dead letter. After a longer time, the clock of
+/// the lane must differ from the clock of the journal.
 const SETTLED_WITHIN_MS: i64 = 3_600_000;
 
 /// SQL that marks events past the cursor as settled, before their dead letters are deleted. After a restart, only the
@@ -158,7 +158,7 @@ impl Lanes {
         Ok(enrolled)
     }
 
-    /// Applies a committed [`Self::enrol`]: exactly these handlers are configured.
+    /// Applies a committed [`Self::enrol`]. Exactly its handlers count as configured from then on.
     pub(super) fn apply_enrolment(&mut self, enrolled: EnrolledLanes) {
         let EnrolledLanes { lanes, announces_dead } = enrolled;
         let handlers: HashSet<Arc<str>> = lanes.iter().map(|row| Arc::clone(&row.lane.handler)).collect();

@@ -1,10 +1,11 @@
 //! The embedded journal: one SQLite file, written by one thread.
 //!
-//! Events and keys are only appended, and deleted from the oldest on. The keys of the deduplication window are indexed
-//! in memory (`directory`): a unique index on random ids would dirty one page per event and slow down as it grows.
-//! Requests that arrive together share one commit (`writer`, `group`). Checkpoints run in a thread beside the writer
-//! (`checkpoint`). After a failed write, sync or checkpoint the data on disk is unknown, so the journal reports the
-//! failure and rejects everything. A full disk is not a failure: intake resumes when there is space again.
+//! New events and keys are always appended at the end, and the oldest are deleted first. The keys of the deduplication
+//! window are indexed in memory (`directory`): a unique index on random ids would dirty one page per event and slow
+//! down as it grows. Requests that arrive together share one commit (`writer`, `group`). Checkpoints run in a thread
+//! beside the writer (`checkpoint`). After a failed write, sync or checkpoint the data on disk is unknown, so the
+//! journal reports the failure and rejects everything. A full disk is not a failure: intake resumes when there is space
+//! again.
 
 mod checkpoint;
 mod chores;

@@ -97,9 +97,9 @@ impl SqliteJournal {
     }
 }
 
-/// Syncs and returns the write-ahead log. The log may hold commits that a killed process did not sync, and SQLite reads
-/// them. They must be on disk before an event is delivered or a request is answered because of them, even if the
-/// following checkpoint fails.
+/// Syncs and returns the write-ahead log. The log may hold commits that a killed process did not sync. After the start,
+/// their events are delivered, and duplicates of these events get a 200. So the commits must be on disk first, even if
+/// the following checkpoint fails.
 fn sync_log(file: &DatabaseFile, connection: &Connection) -> Result<File, JournalOpenError> {
     let log = file.log().map_err(|source| JournalOpenError::io(file.path(), source))?;
     if let Err(source) = log.sync_data() {

@@ -1,10 +1,10 @@
 //! Checks that the files at the journal's path are still the open ones and contain all that was written to them.
 //!
-//! Writes and syncs also succeed on a file that something else deleted, replaced or cut short. Therefore the paths
-//! are checked before each 200 (three calls of `statx`), and the log is checked after each commit. A log that was cut
-//! short has zeros where frames were, because SQLite writes the next frames at the end that it expects. Each frame
-//! repeats the salts of the log's header; zeros do not. So the salts of two frames are compared with the header: the
-//! last frame before the commit, and the last frame of the commit.
+//! Writes and syncs also succeed on a file that something else deleted, replaced or cut short. Therefore the paths are
+//! checked before each answer with status 200 (three calls of `statx`), and the log is checked after each commit. A log
+//! that was cut short has zeros where frames were, because SQLite writes the next frames at the end that it expects.
+//! Each frame repeats the salts of the log's header; zeros do not. So the salts of two frames are compared with the
+//! header: the last frame before the commit, and the last frame of the commit.
 
 use std::{
     fs::File,
@@ -43,7 +43,7 @@ struct OpenedFile {
     id: FileId,
 }
 
-/// A change of the files by something else. The error text says which data may be lost.
+/// A change of the files that this process did not make. The error text says which data may be lost.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Tampering {
     /// The database was deleted, moved or replaced.

@@ -144,8 +144,8 @@ pub(super) fn span(connection: &Connection) -> rusqlite::Result<Option<(u64, u64
     Ok(low.zip(high))
 }
 
-/// The seq of the first event received at `time` or later. Bisects each era, because `received_at` never falls within
-/// one.
+/// The seq of the first event received at `time` or later. Bisects each era separately, because `received_at` never
+/// decreases inside an era.
 pub(super) fn first_at_or_after(connection: &Connection, time: Timestamp) -> rusqlite::Result<Option<u64>> {
     let Some((low, high)) = span(connection)? else { return Ok(None) };
     for (low, end) in Eras::load(connection)?.parts(low, high + 1) {
@@ -264,7 +264,7 @@ pub(super) fn set_aside(
         .collect()
 }
 
-/// The progress of an event of a class through each known handler, sorted by name.
+/// The progress of the event `seq`, which is of class `class`, through each known handler, sorted by name.
 pub(super) fn handler_progress(
     connection: &Connection,
     class: Class,

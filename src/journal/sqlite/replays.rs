@@ -11,7 +11,7 @@ use crate::{
     journal::{NewReplay, Replay, ReplayState, Replays},
 };
 
-/// When a replay ends, ended replays whose id is lower by this much or more are deleted.
+/// When a replay ends, older ended replays are deleted if their ids are lower by at least this number.
 const KEPT: i64 = 100;
 
 /// Reads all replays from the file.

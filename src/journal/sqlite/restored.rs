@@ -72,8 +72,8 @@ fn last_known(connection: &Connection, received_at: i64) -> rusqlite::Result<Opt
         .query_row("SELECT at FROM settle ORDER BY id DESC LIMIT 1", [], |row| row.get(0))
         .optional()?;
     let noted = mark(connection, "clock")?;
-    // Events stored after the last noted time are later and of the same era. The last settle counts only if no time was
-    // noted. Otherwise the settle may be of an earlier era.
+    // The latest of these times counts. `received_at` and the noted time are of the current era. The last settle may be
+    // of an earlier era, so it counts only if no time was noted.
     let at = noted.into_iter().chain([received_at]).chain(last_settle.filter(|_| noted.is_none())).max();
     let deletion = mark(connection, "deletion")?.map(Timestamp::from_ms);
     Ok(at.filter(|at| *at != 0).map(|at| LastKnown {

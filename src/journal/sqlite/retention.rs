@@ -36,7 +36,7 @@ pub(super) struct EvictedKeys {
 
 /// Progress of the deletion, and when it last ran.
 pub(super) struct Retention {
-    /// The lowest seq that may still be stored.
+    /// No event below this seq is stored.
     pub low: u64,
     idle_since: Option<Instant>,
     swept_at: Option<Instant>,
@@ -51,9 +51,8 @@ impl Retention {
 }
 
 impl JournalWriter {
-    /// Evicts the oldest key runs while there are more keys than `dedup_keys`. Part of the transaction of a group that
-    /// adds `new` keys to those of the directory. If the limit was lowered, several groups are needed to get down to
-    /// it.
+    /// Evicts the oldest key runs while there are more keys than `dedup_keys`. Runs in the transaction of a group that
+    /// adds `new` keys to those of the directory. If the limit was lowered, several groups are needed to reach it.
     pub(super) fn make_room_for_keys(&self, new: u64) -> rusqlite::Result<EvictedKeys> {
         let keys = self.directory.len() + new;
         let over = keys.saturating_sub(self.settings.dedup_keys).min(new + KEYS_AT_ONCE);
@@ -227,8 +226,9 @@ impl JournalWriter {
         let mut more = false;
         for (sql, kept) in [
             (
-                // Each lane also keeps its last expired row: that row shows after which seq the next row begins.
-                // Every sweep selects these rows without deleting them, so the LIMIT allows for one per lane.
+                // Each lane also keeps its last expired row, because the range of the next row begins after the `upto`
+                // of that row. Every sweep selects these rows without deleting them, so the LIMIT has one more row per
+                // lane.
                 "DELETE FROM settle WHERE at < (SELECT at FROM horizon WHERE era = settle.era)
                    AND (SELECT next.at < (SELECT at FROM horizon WHERE era = next.era)
                         FROM settle AS next WHERE next.lane = settle.lane

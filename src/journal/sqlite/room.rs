@@ -23,8 +23,8 @@ const RESERVE_BYTES: u64 = 1 << 30;
 /// Intake resumes above the limit plus a margin: 1/8 of the reserve, or 1 MiB if that is more.
 const MARGIN_PART: u64 = 8;
 const MARGIN_LEAST_BYTES: u64 = 1 << 20;
-/// Interval between probes of a disk that refused a write. Within this interval, every error that lack of space can
-/// cause counts as lack of space, without a probe.
+/// Interval between probes of a disk that refused a write. Within this interval, an error counts as lack of space if
+/// lack of space can cause it; no probe is made.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Measures the free space, and remembers whether it was short.
@@ -94,8 +94,8 @@ impl DiskRoom {
         Self { file: file.to_owned(), reserve, short: None, refused: None, unmeasured: false }
     }
 
-    /// Measures the space. Also returns why intake must stop, if it must. A failed measurement alone stops nothing,
-    /// because a full disk would also fail the write.
+    /// Measures the space. Also returns why intake must stop, if it must. A failed measurement alone does not stop
+    /// intake: if the disk is full, the next write fails and stops intake.
     pub(super) fn check(&mut self, connection: &Connection) -> (Option<SpaceMeasurement>, Option<Shortage>) {
         let measured = self.measure(connection);
         if let Err(error) = &measured

@@ -29,13 +29,13 @@ pub(super) struct SharedState {
     pub recent: Recent,
     /// The highest durable seq.
     pub tip: watch::Sender<u64>,
-    /// Whether the journal can store.
+    /// Whether the journal can store events.
     pub state: watch::Sender<JournalState>,
     /// Increases whenever dead letters are marked for retry.
     pub retries: watch::Sender<u64>,
     /// The paused handlers, by name.
     pub paused: watch::Sender<Pauses>,
-    /// The replays that have not ended, and the most recent that have.
+    /// The replays that have not ended, and those that ended most recently.
     pub replays: watch::Sender<Replays>,
     /// Retention has deleted every event below this seq.
     pub low: AtomicU64,
@@ -57,7 +57,7 @@ pub(super) struct SharedState {
     pub waiting: Waiting,
     /// The identity of the journal's files as they were opened.
     pub presence: Presence,
-    /// The first detected change of the files by something else.
+    /// The first detected change of the files that this process did not make.
     pub tampering: OnceLock<Tampering>,
     pub metrics: Arc<Metrics>,
 }
@@ -158,9 +158,9 @@ impl SharedState {
         })
     }
 
-    /// Changes the state to `Closed`, unless the journal has failed. Then waits for the pages that are being read, and
-    /// closes the connections that read pages: SQLite empties the log only if the connection that is closed last may
-    /// write.
+    /// Changes the state to `Closed`, unless the journal has failed. Then waits until no page is being read, and closes
+    /// the connections that read pages. Must be called before the connection of the writer is closed, because SQLite
+    /// empties the log only if the last connection may write.
     pub(super) fn close(&self) {
         self.change_state(|_| Some(JournalState::Closed));
         let _no_page = self.pages.write().unwrap_or_else(PoisonError::into_inner);

@@ -76,7 +76,8 @@ pub(super) fn spawn(
 }
 
 fn watch(shared: &SharedState, deadline: Duration, ended: &Receiver<()>) {
-    // When the stall began, and when it can end: one deadline after the last wait that was too long.
+    // When the stall began, and when it ends at the earliest: one deadline after the last check that found a wait over
+    // the deadline.
     let mut stalled: Option<(Instant, Instant)> = None;
     while ended.recv_timeout(CHECK_INTERVAL) == Err(RecvTimeoutError::Timeout) && !shared.ended() {
         let now = Instant::now();
@@ -97,7 +98,7 @@ fn watch(shared: &SharedState, deadline: Duration, ended: &Receiver<()>) {
             }
             (None, _) => {}
         }
-        // `Full` has precedence over both states, until the disk has space again.
+        // `Full` has precedence over `Ready` and `Stalled`, until the disk has space again.
         shared.change_state(|state| match (state, stalled.is_some()) {
             (JournalState::Ready, true) => Some(JournalState::Stalled),
             (JournalState::Stalled, false) => Some(JournalState::Ready),

@@ -43,7 +43,7 @@ impl JournalWriter {
         }
     }
 
-    /// Commits a correction after the wall clock has kept its offset for an hour.
+    /// Commits a correction, which is due an hour after the last jump of the wall clock.
     fn correct(&mut self, correction: Correction) -> rusqlite::Result<()> {
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
         let era = self.begin_era(self.tip + 1, &correction, "agreed")?;

@@ -214,7 +214,7 @@ impl JournalWriter {
                 if settle {
                     self.lanes.commit_failed();
                 }
-                // Nothing was stored. Unless the error is transient, the journal has failed permanently.
+                // Nothing was stored. `classify` fails the journal, unless the error is transient.
                 let verdict = self.classify("commit", &error);
                 self.roll_back();
                 work.refuse(&verdict);
@@ -387,7 +387,8 @@ impl JournalWriter {
             tracing::warn!(%error, "current time could not be stored in the journal");
         }
         drop(self.durable);
-        // The deleted log is still open with all its frames, so they can be copied into the database.
+        // If the log was deleted or moved, it is still open here with all its frames. So they can be copied into the
+        // database.
         if matches!(self.shared.tampering.get(), Some(Tampering::LogGone(_))) {
             match checkpoint::finish(&self.connection, &self.shared) {
                 Ok(true) => {
