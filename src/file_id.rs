@@ -22,8 +22,9 @@ pub struct FileId {
 impl FileId {
     /// The identity and the size in bytes of the file at a path. Follows links.
     ///
-    /// Does not request the file's timestamps. Since Linux 6.13, the next write after such a request updates the
-    /// timestamps. Then ext4 also writes the inode at the next `fdatasync`: one block more per commit of the journal.
+    /// Does not request the file's timestamps. Usually, a write updates the timestamps at most once per tick of the
+    /// kernel's clock. Since Linux 6.13, the first write after such a request always updates them. Then ext4 also
+    /// writes the inode at the next `fdatasync`: one block more per commit of the journal.
     ///
     /// # Errors
     /// Returns an error if the file does not exist or cannot be examined.

@@ -42,7 +42,7 @@ pub fn make(folder: &Path, mode: u32) -> io::Result<()> {
     }
 }
 
-/// True for errors for which a retry does not help until something is changed, such as the path or a permission.
+/// True if a retry does not help until something is changed, such as the path or a permission.
 pub fn is_lasting(error: &io::Error) -> bool {
     use io::ErrorKind::{
         AlreadyExists, InvalidFilename, InvalidInput, IsADirectory, NotADirectory, NotFound,

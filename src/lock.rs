@@ -1,5 +1,6 @@
-//! A file lock, held by at most one [`Lock`] of all processes at a time. The lock is a separate file beside the guarded
-//! file, because the guarded file may change its name and inode, and because SQLite has locks of its own on its files.
+//! A file lock. At most one [`Lock`] in all processes holds it at a time. The lock is a separate file beside the
+//! guarded file, because the guarded file may change its name and inode, and because SQLite has locks of its own on its
+//! files.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},

@@ -34,8 +34,8 @@ use crate::{
     panics, secret,
 };
 
-/// Time for requests in flight to finish after a stop. With `LANES_GRACE`, intake and lanes stop within 8 s if the
-/// journal answers.
+/// Time for requests in flight to finish after a stop. Together with `LANES_GRACE`, this gives 8 s: intake and lanes
+/// stop within this time if the journal answers.
 const INTAKE_GRACE: Duration = Duration::from_secs(5);
 /// Time for deliveries in flight to finish after intake has stopped.
 const LANES_GRACE: Duration = Duration::from_secs(3);
@@ -45,8 +45,8 @@ const STALLED_GRACE: Duration = Duration::from_secs(2);
 const OTHER_FILES: usize = 256;
 /// Time for an operator's request to finish after everything else has stopped.
 const OPERATOR_GRACE: Duration = Duration::from_secs(1);
-/// Maximum number of operators' connections. A further one closes the connection that has been idle longest, or else
-/// one with an unfinished head.
+/// Maximum number of operators' connections. For a further connection, the one that has been idle longest is closed; if
+/// none is idle, one with an unfinished head.
 const OPERATOR_CONNECTIONS: usize = 128;
 const SUMMARY_EVERY: Duration = Duration::from_secs(60);
 
@@ -124,8 +124,8 @@ pub async fn serve(
         http: public.local_addr().unwrap_or(config.http.listen),
         admin: operator.local_addr().unwrap_or(config.admin.listen),
     };
-    // Only the start that stores a generated credential shows the credential. So secrets are stored after the addresses
-    // are bound: a start that cannot bind must not store them.
+    // A generated credential is shown only by the start that stores it. So store it after the addresses are bound,
+    // because a start that fails to bind shows nothing.
     config.store_generated()?;
     let journal = tokio::select! {
         opened = open_journal(&config, &metrics) => opened?,
@@ -242,8 +242,8 @@ impl Running {
         None
     }
 
-    /// Returns when the journal fails or a task panics. The process must then end, because it would run but not do its
-    /// work.
+    /// Returns when the journal fails or a task panics. The process must then end, because otherwise it would run
+    /// without doing its work.
     async fn failure(&mut self) -> Error {
         let mut state = self.journal.state();
         tokio::select! {
@@ -356,7 +356,7 @@ fn enrolment(handler: &HandlerConfig) -> Enrolment {
     Enrolment { handler: Arc::clone(name), start: *start, dead_letters: *dead_letters }
 }
 
-/// Prepares a handler for its lanes, which open it.
+/// Prepares a handler for its lanes. The lanes open the handler later.
 fn spec(config: HandlerConfig) -> HandlerSpec {
     let HandlerConfig { name, kind, opener, destination, filter, mask, dispatch: settings, .. } = config;
     let destination: Arc<str> = destination.into();

@@ -5,20 +5,21 @@
 //! the wall clock comes back or a [`Correction`] is made. A correction needs an operator who accepts the wall clock, or
 //! an hour without another jump. Suspending the machine is not a jump, because the time since boot includes it.
 //!
-//! Deletion has a separate time, which is never ahead of the trusted time. It advances by at most [`CATCH_UP`] hours
-//! per hour. In two cases it advances only in real time. The first case is a wall clock in doubt. The second case is
-//! the first hour after a start at which deletion was more than [`TOLERANCE_MS`] behind, for example after downtime. An
-//! operator who confirms the clock ends that hour.
+//! Deletion by age measures age against a separate time, the deletion time. It is never ahead of the trusted time. It
+//! advances by at most [`CATCH_UP`] hours per hour, and only in real time while the wall clock is in doubt. If the
+//! deletion time is more than [`TOLERANCE_MS`] behind when the process starts, for example after downtime, it also
+//! advances only in real time for the first hour. An operator who confirms the clock ends that hour.
 
 use super::{ClockReading, Timestamp};
 
-/// A larger jump puts the wall clock in doubt. Also the maximum drift of the wall clock per hour.
+/// A larger jump puts the wall clock in doubt. This is also the maximum accepted drift of the wall clock per hour.
 const TOLERANCE_MS: i64 = 10 * 60_000;
 /// The wall clock may be trusted again after this time without another jump, and deletion may catch up after this time
 /// since the start.
 const AGREEMENT_MS: i64 = 3_600_000;
-/// The longest plausible downtime. At the start, a wall clock that is further ahead of a noted time is in doubt. A
-/// correction of at most this changes the age of stored rows; a larger correction does not.
+/// The longest plausible downtime. If the wall clock is further ahead of the time that the previous run noted, the wall
+/// clock is in doubt at the start. A correction forward by more than this does not change the age of stored rows; any
+/// other correction does.
 const DOWNTIME_MS: i64 = 30 * 24 * 3_600_000;
 /// Maximum speed of deletion while it catches up, in hours per hour.
 const CATCH_UP: i64 = 24;
@@ -55,8 +56,8 @@ pub struct Correction {
 }
 
 impl Correction {
-    /// The number of ms to add to older stored times when their age is computed. A step larger than plausible
-    /// downtime means that the clock was wrong before, and nothing may become older because of it.
+    /// The number of ms to add to older stored times when their age is computed. A step larger than plausible downtime
+    /// means that the clock was wrong before. Such a step must not make stored rows older.
     pub const fn shift_ms(&self) -> i64 {
         if self.by_ms > DOWNTIME_MS { self.by_ms } else { 0 }
     }
@@ -73,19 +74,20 @@ pub(super) enum Finding {
     JumpedAgain(i64),
     /// The wall clock came back and is trusted again.
     CameBack,
-    /// At the start: the wall clock is this many milliseconds ahead of the last known time, which counts as downtime.
+    /// At the start: the wall clock is this many milliseconds ahead of the last known time. This gap counts as
+    /// downtime.
     Downtime(i64),
     /// At the start: the wall clock is behind the last known time, or too many milliseconds ahead of it.
     Implausible(i64),
 }
 
-/// Which offset is trusted, and how far deletion has come.
+/// The trusted offset, the doubt about the wall clock, and the deletion time.
 #[derive(Debug)]
 pub(super) struct Trust {
     /// Trusted time minus time since boot.
     offset_ms: i64,
-    /// The offset that jumps are measured against. It is renewed every hour: slow drift is accepted, but a clock that
-    /// drifts more than [`TOLERANCE_MS`] per hour is detected.
+    /// The offset that jumps are measured against. It is renewed every hour, so that slow drift is accepted, but a
+    /// clock that drifts more than [`TOLERANCE_MS`] per hour is detected.
     pub(super) reference_ms: i64,
     reference_at: i64,
     pub(super) doubt: Option<Doubt>,
@@ -128,7 +130,7 @@ impl Trust {
         // starts no later than the wall clock.
         let deletion = known.deletion.unwrap_or(reading.wall).min(known.at);
         trust.deletion = deletion.min(trust.trusted(reading));
-        // If deletion is still behind since an earlier start, the hour begins again: a restart does not shorten it.
+        // If deletion is still behind since an earlier start, the hour without catching up begins again.
         if trust.trusted(reading).ms_since(trust.deletion) > TOLERANCE_MS {
             trust.unconfirmed_until = reading.boot_ms + AGREEMENT_MS;
         }

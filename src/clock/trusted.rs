@@ -108,8 +108,9 @@ impl Clock {
         log_finding(finding, reading);
     }
 
-    /// The correction to make now, if the wall clock is in doubt: once an operator `accepted` it, or after an hour
-    /// without another jump. The journal records the correction and then applies it with [`Clock::correct`].
+    /// While the wall clock is in doubt, returns the correction to make once an operator has `accepted` the wall clock,
+    /// or after an hour without another jump. The journal records the correction and then applies it with
+    /// [`Clock::correct`].
     pub fn correction(&self, accepted: bool) -> Option<Correction> {
         let reading = self.0.machine.read();
         self.compare(reading).correction(reading, accepted)

@@ -117,7 +117,7 @@ metrics! {
     waiting: Gauges = "lane_waiting", "1 while a lane waits for its unwell destination";
     /// By `handler` and `lane`.
     full: Gauges = "lane_full", "1 while a lane has as many events set aside as aside_limit allows";
-    /// By `handler` and `lane`. The lanes of a replay are also paused while the replay is.
+    /// By `handler` and `lane`. The lanes of a replay are also paused while the replay is paused.
     paused: Gauges = "lane_paused", "1 while the handler of a lane is paused";
 
     // Insight.
@@ -128,7 +128,7 @@ metrics! {
     customer_waiting_seconds: Gauge = "customer_waiting_seconds",
         "How long the longest-waiting customer has waited, in seconds";
     /// The step `incoming` counts messages from customers. `all` counts every outgoing message, even if no channel has
-    /// accepted it yet; the other steps count how many of these were sent, delivered, read, failed or deleted.
+    /// accepted it yet; the other steps count how many of these were sent, delivered, read, played, failed or deleted.
     recent_messages: Gauges = "recent_messages",
         "Messages first seen in this clock hour or the previous one, by category and step";
     recent_failures: Gauges = "recent_message_failures",

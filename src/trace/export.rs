@@ -55,7 +55,7 @@ impl ExporterError {
     }
 }
 
-/// A running export. Dropping it exports the remaining spans, and waits for that at most one second.
+/// A running export. When it is dropped, it exports the remaining spans, for at most one second.
 pub struct Exporter(SdkTracerProvider);
 
 impl Exporter {

@@ -3,8 +3,8 @@
 //!
 //! All spans are created here, with `tracing`, under [`TARGET`]. Only the exporter listens to that target; without an
 //! exporter, a span costs one read of an atomic. Spans contain names from the configuration, ids of requests, numbers,
-//! outcomes and classes of failures, but nothing of the payloads. A request ends long before its events are delivered:
-//! `seq` links the two.
+//! outcomes and classes of failures, but nothing of the payloads. The span of a request ends before its events are
+//! delivered. The field `seq` links it to the spans of the deliveries.
 
 #[cfg(feature = "otel")]
 mod export;
