@@ -1,4 +1,4 @@
-//! Lists whose entries carry payloads: read in chunks, so that not all payloads are in memory at once.
+//! Reads lists whose entries carry payloads. It reads them in chunks, so that not all payloads are in memory at once.
 
 use super::error::RequestError;
 use crate::journal;

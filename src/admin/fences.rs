@@ -2,9 +2,9 @@
 //! for `/healthz` and `/readyz`. `Origin` and the content type are checked if the request changes something.
 //!
 //! A foreign page that is open in an operator's browser can send requests to the admin side in two ways. The first is
-//! DNS rebinding: the page makes its own host name resolve to loopback. The `Host` check rejects such a name; an IP
-//! address cannot be rebound. The second is a cross-origin request. The `Origin` check rejects it, and a browser does
-//! not send JSON to another origin without a CORS preflight.
+//! DNS rebinding: the page makes its own host name resolve to loopback. The `Host` check rejects such a name. It
+//! accepts loopback addresses, because DNS cannot rebind an IP address. The second is a cross-origin request. The
+//! `Origin` check rejects it, and a browser does not send JSON to another origin without a CORS preflight.
 //!
 //! The forms of the admin page are not JSON. So the browser must say that a form comes from the same origin, and the
 //! form must have a valid CSRF token (`page::form`).
@@ -192,8 +192,8 @@ fn host(headers: &HeaderMap, uri: &Uri) -> Result<Authority, FenceRefusal> {
     Authority::try_from(host.as_bytes()).map_err(|_invalid| FenceRefusal::NoHost)
 }
 
-/// Returns whether `Origin` matches the host. A request without `Origin` passes. Browsers send `Origin` with every
-/// request that changes something; other clients do not.
+/// Returns whether `Origin` matches the host. A request without `Origin` passes, because clients other than browsers
+/// send none.
 fn same_origin(headers: &HeaderMap, host: &Authority) -> bool {
     let mut origins = headers.get_all(ORIGIN).iter();
     match (origins.next(), origins.next()) {

@@ -32,8 +32,8 @@ pub struct ForwardPage {
 
 impl ForwardPage {
     /// Starts an empty page of the events with a seq above `after`, the `next` of the previous page. A query with
-    /// `until` must also have `before`. `until` does not end the list, because received times can decrease when the
-    /// clock is corrected.
+    /// `until` must also have `before`, which ends the list. `until` alone cannot end it, because received times can
+    /// decrease when the clock is corrected.
     pub fn new(after: u64, query: EventQuery, filter: Filter) -> Self {
         let selection = EventSelection { since: query.since, until: query.until, filter };
         Self { query, selection, events: Vec::new(), through: after, ended: false, claims: 0, bytes: 0 }

@@ -76,7 +76,7 @@ pub struct HandlerDescription {
 struct AdminState {
     parts: ReceiverParts,
     started: Instant,
-    /// The permits for tails, one per open tail.
+    /// The permits for tails (live streams of events), one per open tail.
     tails: Arc<Semaphore>,
     /// Signs the page's forms and notices, and the permission to see personal data.
     csrf: page::CsrfKey,

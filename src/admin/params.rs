@@ -20,7 +20,7 @@ use crate::{
 
 /// The default number of rows in a list.
 const LIMIT_DEFAULT: usize = 100;
-/// The maximum size of a body, in bytes. A thousand ids take 20 KiB.
+/// The maximum size of a body, in bytes. A body with the maximum number of ids ([`LIMIT`]) takes 20 KiB.
 const BODY_BYTES: usize = 64 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -29,8 +29,8 @@ pub(super) struct Parameters<T>(pub T);
 
 /// The parameters of a route. `()` has none.
 pub(super) trait TakeParameters: Sized {
-    /// Takes every parameter of the route, even if the request does not give it, because the OpenAPI document lists the
-    /// parameters that are taken.
+    /// Takes every parameter of the route, also those that the request does not give. The OpenAPI document lists the
+    /// parameters that this function takes.
     fn take(query: &mut UrlQuery) -> Result<Self, RequestError>;
 }
 
@@ -55,7 +55,7 @@ impl<T: TakeParameters, S: Sync> FromRequestParts<S> for Parameters<T> {
     }
 }
 
-/// The query of a URL. A route takes each of its parameters once. A given parameter that the route does not take is an
+/// The query of a URL. A route takes its parameters from the query. A given parameter that no route code takes is an
 /// error.
 pub(super) struct UrlQuery {
     given: Vec<(String, String)>,
@@ -92,7 +92,7 @@ impl UrlQuery {
         self.take("until", "Before this time. A date without a time means midnight UTC.")
     }
 
-    /// The parameter `before`, the cursor of a list.
+    /// The parameter `before`, which continues a list after the previous page.
     pub(super) fn before<T: FromStr<Err: Display> + JsonSchema>(
         &mut self,
     ) -> Result<Option<T>, RequestError> {

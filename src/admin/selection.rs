@@ -31,7 +31,7 @@ impl EventSelection {
     }
 }
 
-/// A selection of events, with the filter keys of a handler. Every key that is given must match.
+/// A selection of events. Its keys are those of a handler's filter. Every key that is given must match.
 #[derive(Default, Deserialize, JsonSchema)]
 #[schemars(rename = "Filter", with = "FilterSettings")]
 #[serde(try_from = "serde_json::Map<String, serde_json::Value>")]

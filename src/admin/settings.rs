@@ -21,7 +21,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Returns the violations in `[admin]`. An address that other machines can reach needs credentials.
+    /// Returns the settings of `[admin]` that are invalid. An address that other machines can reach needs credentials.
     pub fn check(&self) -> Vec<Wrong> {
         let Some(Credentials { username, password }) = &self.credentials else {
             let open = Wrong::new(

@@ -17,7 +17,7 @@ use crate::{
     journal::Journal,
 };
 
-/// `GET contacts/waiting` looks this far back by default: it lists no customer whose last message is older.
+/// By default, `GET contacts/waiting` lists only customers whose last message is younger than this.
 const WAITING_MS: i64 = 24 * 60 * 60 * 1_000;
 
 /// The parameters of `GET contacts`.
@@ -83,8 +83,8 @@ pub(super) async fn one(
 
 impl ConversationPage {
     /// Reads the texts of the messages from the journal, because insight stores none. The page ends early once its
-    /// texts have [`PAGE_BYTES`] or more. All entries of one event are on the same page, because the next page starts
-    /// at a lower seq.
+    /// texts have [`PAGE_BYTES`] or more. All entries of one event are on the same page. The next page starts at a
+    /// lower seq, so it would miss the rest of them.
     async fn of(conversation: Conversation, journal: &dyn Journal) -> Result<Self, RequestError> {
         let Conversation { contact, entries: all, mut next } = conversation;
         let mut entries = Vec::with_capacity(all.len());

@@ -64,7 +64,7 @@ fn not_configured(handler: &Arc<str>, lane: &LanePlace) -> LaneStatus {
     }
 }
 
-/// `POST handlers/{name}/pause`: starts no more deliveries until the handler is resumed, also after a restart.
+/// `POST handlers/{name}/pause`: starts no more deliveries until the handler is resumed. A restart does not resume it.
 pub(super) async fn pause(
     State(shared): State<Arc<AdminState>>,
     Segment(handler): Segment<String>,
@@ -107,8 +107,8 @@ pub(super) async fn retry(
     Ok(Json(RetriedHandler { handler }))
 }
 
-/// `POST handlers/{name}/believe`: accepts the refusals of the destination. Stored events that the destination refuses
-/// become dead letters.
+/// `POST handlers/{name}/believe`: accepts the refusals of the destination. Stored events that it refuses with the same
+/// error as now become dead letters.
 pub(super) async fn believe(
     State(shared): State<Arc<AdminState>>,
     Segment(handler): Segment<String>,

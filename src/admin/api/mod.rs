@@ -1,7 +1,6 @@
 //! `/api/v1`, the JSON API. Paged lists are newest first: the `next` of one page is the `before` of the following page,
 //! and `null` on the last page. The list of events with `after` is oldest first: its `next` is the `after` of the
-//! following page. A page is bounded in bytes as well as by its limit: it may be shorter than requested and still have
-//! a `next`.
+//! following page. A page is bounded in bytes too, so it may have fewer entries than its limit and still have a `next`.
 
 mod answers;
 mod changes;
@@ -52,9 +51,9 @@ impl<I: FromStr<Err: Display> + JsonSchema> TakeParameters for PageQuery<I> {
 }
 
 /// Reads a page of a list whose entries have payloads, in chunks, so that not all payloads are in memory at once.
-/// `read` takes a cursor and a number. It returns this many entries with lower ids, newest first; without a cursor, the
+/// `read` takes an id and a number. It returns this many entries with lower ids, newest first; without an id, the
 /// newest entries. `row` returns the id of an entry, its size in bytes and, if the entry matches the request, its row.
-/// Returns the rows, and the cursor of the next page.
+/// Returns the rows, and the `before` of the next page.
 async fn bounded_page<T, R, F>(
     PageQuery { before, limit }: PageQuery<i64>,
     read: impl Fn(Option<i64>, usize) -> F,

@@ -57,7 +57,8 @@ impl Schemas {
     }
 }
 
-/// Forbids members that the type of an object does not have, so that a test finds such members.
+/// Forbids members that the type of an object does not have. The test with schemathesis then finds answers that have
+/// such members.
 fn close(schema: &mut Schema) {
     transform_subschemas(&mut close, schema);
     if schema.get("properties").is_some() {

@@ -13,8 +13,8 @@ use crate::{
     settings::{NAME_RULE, is_name, nearest},
 };
 
-/// Pauses a handler: it starts no deliveries until it is resumed, also after a restart. A handler that is paused
-/// already keeps its first reason. Returns the handler's pause.
+/// Pauses a handler: it starts no deliveries until it is resumed, and a restart does not resume it. A handler that is
+/// paused already keeps its first reason. Returns the handler's pause.
 pub(in crate::admin) async fn pause(
     shared: &AdminState,
     handler: &Arc<str>,
@@ -90,9 +90,9 @@ pub(in crate::admin) async fn retry(shared: &AdminState, handler: &Arc<str>) {
     );
 }
 
-/// Accepts the refusals of a handler's destination. From then on, an event up to the current tip becomes a dead letter
-/// if it fails with the class of its lane's current refusals, such as `status 422`. This ends for each lane with its
-/// next success.
+/// Accepts the refusals of a handler's destination. After that, an event becomes a dead letter if it fails with the
+/// same error class as its lane's refusals now, such as `status 422`. This applies to events up to the current tip. It
+/// ends for each lane with the lane's next success.
 pub(in crate::admin) async fn believe(shared: &AdminState, handler: &Arc<str>) -> Believed {
     let upto = *shared.parts.journal.tip().borrow();
     let classes = shared.parts.desk.believe(handler, upto).await;

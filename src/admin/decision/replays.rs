@@ -25,8 +25,8 @@ pub(in crate::admin) struct Plan {
 
 impl Plan {
     /// Resolves a request into a plan, which covers only events up to the seq `upto`; `None` means the current tip.
-    /// When the page starts a replay after a count, it passes the last seq that the count covered. Returns `None` if no
-    /// stored event was received in the requested time.
+    /// When the admin page starts a replay after a count, it passes the last seq that the count covered. Returns `None`
+    /// if no stored event was received in the requested time.
     pub(in crate::admin) async fn of(
         shared: &AdminState,
         request: ReplayRequest<FilterSelection>,

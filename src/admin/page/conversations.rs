@@ -72,7 +72,7 @@ struct ContactListPage {
     frame: Frame,
     /// Only customers who wrote in the last 24 hours and wait for an answer are shown.
     waiting: bool,
-    /// The number of customers shown if more customers wait; `None` if all are shown.
+    /// If not all waiting customers are shown, how many are shown.
     longest: Option<usize>,
     rows: Vec<ContactTableRow>,
     next: Option<String>,

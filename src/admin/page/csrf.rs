@@ -3,8 +3,8 @@
 //!
 //! A browser gets a random name in a cookie. The token in each form is a signature over that name. Another site can at
 //! most make the browser send the cookie; that site never learns the token. The permission to see personal data is a
-//! second cookie: a signature over the name and an expiry time. A third cookie carries the result of a form to the next
-//! page.
+//! second cookie: a signature over the name and an expiry time. A third cookie, the notice, carries the result of a
+//! form to the next page.
 
 use axum::http::{HeaderMap, HeaderValue, header::COOKIE};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};

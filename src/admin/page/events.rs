@@ -124,8 +124,7 @@ struct ProgressTableRow {
     tag: Tag,
     /// The id of the dead letter that the event became; `None` if the event is no dead letter.
     dead: Option<i64>,
-    /// When the lane passed the event, and how long after the receipt; `None` if that time is not stored, or no longer
-    /// stored.
+    /// When the lane passed the event, and how long after the receipt; `None` if the journal does not have the time.
     at: Option<(When, String)>,
 }
 
@@ -155,7 +154,7 @@ pub(super) async fn one(Path(seq): Path<String>, visit: PageVisit) -> PageResult
     let view = event.element.view();
     let (store, creation_times) = (view.store_id().map(word), creation_times(&view));
     let row = EventTableRow::of(&event, redaction);
-    // The id of a subscribed event ends with a phone number or the id of an object, so it is masked.
+    // The id of a subscribed event may end with a phone number, so it is masked.
     let is_subscribed = matches!(view, View::Subscribed(_));
     let id = event.element.id().map(|id| if is_subscribed { word(&redaction.address(id)) } else { word(id) });
     let size = quantity(event.element.raw().len() as u64, "byte", "bytes");

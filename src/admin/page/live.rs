@@ -2,8 +2,9 @@
 //! later ones.
 //!
 //! The browser's client for server-sent events reconnects automatically, and sends the id of the last event that it
-//! received. The client does not tell the script why a request was rejected, so "too many tails" is sent as an event.
-//! The end of a stream that shows personal data is also sent as an event, so that the page reconnects at once.
+//! received. The client does not tell the script why a request was rejected, so "too many tails" is sent as a
+//! server-sent event of its own. Another one marks the end of a stream that shows personal data, so that the page
+//! reconnects at once.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -89,8 +90,8 @@ struct LiveRows {
 }
 
 /// `GET /tail/rows?after=&…`: the stream of the page. A `Last-Event-ID` header overrides `after`. The stream has the
-/// events `rows` (HTML), `quiet` (no event matched for a while), `again` (the stream ends, and the page reconnects at
-/// once) and `full` (the maximum number of tails is open, and the stream ends).
+/// server-sent events `rows` (HTML), `quiet` (no event matched for a while), `again` (the stream ends, and the page
+/// reconnects at once) and `full` (the maximum number of tails is open, and the stream ends).
 pub(super) async fn rows(headers: HeaderMap, visit: PageVisit) -> PageResult {
     let form = visit.form();
     let source = form.text("source").map(str::to_owned);

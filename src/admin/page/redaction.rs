@@ -5,7 +5,8 @@ use std::borrow::Cow;
 
 use crate::plural::counted;
 
-/// A number with at least this many digits may be a phone number; error codes have six.
+/// A number with at least this many digits may be a phone number, so it is masked. Error codes have six digits and stay
+/// visible.
 const PHONE_DIGITS: usize = 7;
 
 /// Whether personal data is masked, or shown (`is_off`).

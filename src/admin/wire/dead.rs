@@ -70,9 +70,8 @@ pub(crate) struct DeadDetail {
     row: DeadRow,
     /// The last error. It may quote the payload.
     error: String,
-    /// The failed attempts, oldest first. Only the last attempt before the event was set aside or became a dead letter
-    /// is recorded, and every attempt after that. At most ten recorded attempts are kept: the first one and the last
-    /// nine.
+    /// The failed attempts, oldest first. Recording starts with the attempt after which the event was set aside or
+    /// became a dead letter. At most ten recorded attempts are kept: the first one and the latest nine.
     history: History,
     /// The element that BIK posted, as strict JSON. Keys and numbers are unchanged.
     #[schemars(with = "Map<String, Value>")]

@@ -56,7 +56,7 @@ pub(crate) struct FiguresRow {
     wal_bytes: u64,
     /// Size of the database file, in bytes.
     file_bytes: u64,
-    /// Space that the journal may still use, including the reserve, in bytes.
+    /// Free space for the journal in bytes. This includes the reserve, which the journal leaves free.
     room_bytes: u64,
     /// Number of quarantine entries.
     quarantined: u64,
@@ -80,7 +80,7 @@ impl From<&JournalFigures> for FiguresRow {
     }
 }
 
-/// The state of the clock, and whether the wall clock was in doubt: the answer to `POST clock/accept`.
+/// The state of the clock, and whether the request changed it: the answer to `POST clock/accept`.
 #[derive(Serialize, Deserialize, JsonSchema)]
 pub(crate) struct AcceptedClock {
     /// False if the wall clock was trusted already.

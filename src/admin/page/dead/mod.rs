@@ -130,7 +130,7 @@ fn filter(form: &FormFields) -> Result<DeadFilter, RequestError> {
     })
 }
 
-/// A page of matching dead letters, newest first, and the cursor of the next page.
+/// A page of matching dead letters, newest first, and the `before` of the next page.
 async fn page(
     journal: &dyn Journal,
     filter: &DeadFilter,

@@ -36,7 +36,7 @@ struct DeadLetterPage {
     error: String,
     /// Attempt number, time and error of each kept attempt.
     tries: Vec<(u32, When, String)>,
-    /// Some attempts between the first and the later ones were not kept.
+    /// Attempts are missing after the first one, because the journal keeps only the first and the latest attempts.
     has_gap: bool,
     json: String,
     cut: bool,

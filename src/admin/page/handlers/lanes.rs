@@ -26,10 +26,10 @@ pub(super) struct LaneRow {
     /// The number of events delivered since the process started.
     pub(super) delivered: String,
     pub(super) last_success: Option<When>,
-    /// The class of the latest refusal that waits for an operator's decision, such as `status 422`; `None` if no
+    /// The error class of the latest refusal that waits for an operator's decision, such as `status 422`; `None` if no
     /// refusal waits.
     pub(super) refused: Option<String>,
-    /// The class and time of the last failure.
+    /// The error class of the last failure, and its time.
     pub(super) last_failure: Option<(String, Option<When>)>,
 }
 

@@ -55,8 +55,8 @@ impl HandlerWithLanes {
         matches!(self.row.condition, LaneCondition::Waiting | LaneCondition::Full) || self.row.set_aside > 0
     }
 
-    /// The class of the refusals that wait for an operator's decision. If both lanes have such refusals, this is the
-    /// class of the first lane. `believe` accepts the refusals of both lanes.
+    /// The error class, such as `status 422`, of the refusals that wait for an operator's decision. If both lanes have
+    /// such refusals, this is the error class of the first lane. `believe` accepts the refusals of both lanes.
     fn refused(&self) -> Option<&str> {
         self.lanes.iter().find_map(|lane| lane.refused.as_deref())
     }

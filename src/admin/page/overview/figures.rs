@@ -18,11 +18,11 @@ use crate::{
     },
 };
 
-/// The maximum number of values in a field of the form; a selected value may come in addition.
+/// The maximum number of values to choose from in a field of the form. A selected value is shown beyond this limit.
 const CHOICES_MAX: usize = 200;
-/// The maximum total size of the values in a field of the form, in bytes; a selected value may come in addition.
+/// The maximum total size of these values, in bytes. A selected value is shown beyond this limit.
 const CHOICE_BYTES: usize = 16 << 10;
-/// The maximum number of funnel groups: BIK's categories, and owners without a category.
+/// The maximum number of funnel groups. A group is a category of BIK or, for messages without a category, an owner.
 const GROUPS_MAX: usize = 20;
 
 /// All figures of the page.

@@ -1,4 +1,4 @@
-//! Counts the events that a replay would deliver, and then starts the replay.
+//! Counts the events that a replay would deliver, and starts the replay once the operator confirms the count.
 
 use std::{num::NonZeroU32, sync::Arc};
 
@@ -46,8 +46,8 @@ struct ReplayCountPage {
     back: String,
 }
 
-/// `POST /handlers/{name}/replay`: counts the events and delivers nothing. The fields are `of`, `rate`, and
-/// [`SELECTION`].
+/// `POST /handlers/{name}/replay`: counts the events and delivers nothing. The fields are `of` (`dead` counts only dead
+/// letters), `rate`, and [`SELECTION`].
 pub(in crate::admin::page) async fn count(Path(name): Path<String>, posted: Posted) -> PageResult {
     let Posted { visit, fields: form } = posted;
     let handler = running_handler(&visit.shared, &name)?;
@@ -103,7 +103,8 @@ pub(in crate::admin::page) async fn start(posted: Posted) -> PageResult {
     let plan = Plan::of(shared, request(form, &handler)?, form.read("upto")?).await?;
     let plan =
         plan.ok_or_else(|| RequestError::NotFound("event that was received in that time".to_owned()))?;
-    // On a double click, the browser aborts the first request. The task finishes anyway, and its replay is remembered.
+    // On a double click, the browser aborts the first request. The task finishes anyway, and the second request gets
+    // the replay that the first one started.
     let starting = Arc::clone(shared);
     #[expect(clippy::disallowed_methods, reason = "the task ends when the journal answers")]
     let start = tokio::spawn(async move { starting.starts.once(number, plan.start(&starting)).await });

@@ -6,7 +6,7 @@ use tokio::sync::Mutex;
 
 use crate::admin::{error::RequestError, page::csrf::random};
 
-/// The number of starts that are remembered. The page of an older start is unlikely to be open still.
+/// How many starts are kept. A form that is older than these starts is unlikely to be submitted a second time.
 const REMEMBERED: usize = 1_000;
 
 /// The latest starts: the number of the form, and the id of the replay that it started.
