@@ -321,8 +321,8 @@ pub(super) enum StreamError {
 /// An example URL of an admin side.
 const ADMIN_EXAMPLE: &str = "http://127.0.0.1:8081";
 
-/// Parses an HTTP URL; an error shows `example`. A URL with a user or password is rejected and not quoted, because all
-/// users of this machine can see the arguments of a process.
+/// Parses an HTTP URL; an error shows `example`. A URL with a user or password is rejected, because all users of this
+/// machine can see the arguments of a process. The error does not quote such a URL.
 pub(super) fn parse_url(text: &str, example: &str) -> Result<Url, Error> {
     let failed = |what: String| Err(Error::Failed(what));
     match Url::parse(text) {

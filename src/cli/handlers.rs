@@ -1,5 +1,5 @@
-//! `bikhook handlers`: lists the handlers with their progress, and pauses, resumes, retries, skips, believes or renames
-//! one.
+//! `bikhook handlers`: lists the handlers with their progress. Its subcommands, such as `pause` and `believe`, change
+//! one handler.
 
 use std::{io::Write, path::PathBuf};
 
@@ -201,7 +201,7 @@ fn list(args: &HandlersArgs, cli: &Cli) -> Result<(), Error> {
     Ok(out.flush()?)
 }
 
-/// The class of the last failure, and how long ago it occurred, because the destination may have recovered since.
+/// The error class of the last failure, and how long ago it occurred, because the destination may have recovered since.
 fn failure(class: String, at: Option<Timestamp>, now: Timestamp) -> String {
     match at {
         Some(at) => format!("{class}, {} ago", elapsed(now.ms_since(at).max(0).unsigned_abs() / 1_000)),

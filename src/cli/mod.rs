@@ -77,7 +77,7 @@ enum CliCommand {
     Rebuild(rebuild::RebuildArgs),
     /// Write stored events, oldest first, as JSON lines, CSV or Parquet
     Export(export::Args),
-    /// List the handlers and their progress; pause, resume, retry, skip, believe or rename one
+    /// List the handlers and their progress, or change one (pause, resume, retry, skip, believe, rename)
     Handlers(handlers::HandlersArgs),
     /// List, show, retry or drop dead letters: events that a handler does not get unless an operator retries them
     #[command(subcommand)]
@@ -166,7 +166,7 @@ impl Error {
         }
     }
 
-    /// The text to print. It may have colors: print it to a stream that strips colors outside a terminal.
+    /// The text to print. It may have colors, so print it to a stream that strips colors outside a terminal.
     pub fn report(&self) -> String {
         match self {
             Self::Config(ConfigError::Invalid(report)) => report.render(true),

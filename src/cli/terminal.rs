@@ -15,7 +15,8 @@ pub(super) fn output() -> Box<dyn Write + Send> {
     if out.is_terminal() { Box::new(Escaped { out, rest: Vec::new() }) } else { Box::new(out) }
 }
 
-/// Writes text with the escapes of JSON (`\u001b`), so that an escaped line of JSON keeps its meaning.
+/// Escapes characters as JSON does (`\u001b`), so that an escaped line of JSON keeps its meaning. Bytes that are not
+/// UTF-8 become escapes such as `\xff`.
 struct Escaped<W> {
     out: W,
     /// The first bytes of a character whose other bytes have not been written yet.
@@ -51,7 +52,7 @@ fn push(text: &str, escaped: &mut String) {
     while let Some(c) = chars.next() {
         let ends_line = c == '\n' || c == '\r' && chars.peek() == Some(&'\n');
         if controls_terminal(c) && !ends_line && c != '\t' {
-            // All of these characters are below U+10000.
+            // Four digits are enough, because all of these characters are below U+10000.
             escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
         } else {
             escaped.push(c);

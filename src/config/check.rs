@@ -1,4 +1,4 @@
-//! Checks of settings that several modules share, such as ports and names, and warnings about settings that may not be
+//! Checks that concern several modules, such as those of ports and names, and warnings about settings that may not be
 //! intended.
 
 use std::{collections::BTreeMap, net::SocketAddr};

@@ -61,8 +61,8 @@ struct Owners {
 }
 
 impl Owners {
-    /// Records the files of one part, each with the configuration key that names it. Reports the first file that is
-    /// already in use.
+    /// Records the files of one part, and reports the first one that is already in use. Each file is given with the
+    /// configuration key that names it.
     fn claim(&mut self, reading: &mut Reading, section: &[&str], files: &[(&str, PathBuf)], owner: &str) {
         let clash = files.iter().find_map(|(key, file)| Some((key, file, self.of.get(&resolved(file))?)));
         if let Some((key, file, earlier)) = clash {
@@ -85,8 +85,8 @@ fn resolved(file: &Path) -> PathBuf {
     absolute
 }
 
-/// Appends a path that cannot be resolved. Each `..` removes the name before it. The result is wrong only if that name
-/// is a link whose target does not exist yet.
+/// Appends `rest`, which does not exist yet, to a resolved path. Each `..` removes the name before it. The result is
+/// wrong only if the removed name is a link whose target does not exist yet.
 fn joined(mut path: PathBuf, rest: &Path) -> PathBuf {
     for part in rest.components() {
         match part {

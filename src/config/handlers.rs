@@ -133,8 +133,8 @@ fn find_kind(reading: &mut Reading, name: &str, kind: Option<&str>) -> Option<&'
     row
 }
 
-/// Returns the part of the section that belongs to the kind. Reports the other keys, except those that every handler
-/// has.
+/// Returns the keys that belong to the kind, and reports all others as unknown. The caller has already removed from
+/// `own` the keys that every handler has.
 fn known_keys(reading: &mut Reading, name: &str, kind: &KindRow, mut own: Section) -> Section {
     let known = (kind.keys)();
     let all: BTreeSet<&str> = known.iter().copied().chain(common_keys()).collect();
@@ -187,8 +187,8 @@ fn check_filter(
         .ok()
 }
 
-/// Warns about an unknown word that is close to a known one: it is probably a typing error, and the filter would match
-/// no event. An unknown word is not an error, because BIK may use new words.
+/// Warns about an unknown word that is close to a known one, because it is probably a typing error and would match no
+/// event. Other unknown words are accepted, because BIK may use new words.
 fn check_word(reading: &mut Reading, handler: &str, key: &str, word: &str, known: &[&str]) {
     let plain = word.replace([' ', '-'], "_");
     if known.iter().any(|known| known.eq_ignore_ascii_case(&plain)) {

@@ -14,7 +14,8 @@ pub struct LogSettings {
     pub level: String,
     /// The format of the log lines.
     pub format: LogFormat,
-    /// The base URL to which spans are exported, by OTLP over HTTP. `None`: the standard environment variables decide.
+    /// The base URL to which spans are exported, by OTLP over HTTP. If `None`, the environment variables of
+    /// OpenTelemetry decide.
     pub otlp: Option<String>,
 }
 
@@ -50,8 +51,8 @@ impl LogSettings {
     }
 }
 
-/// Checks each level, then the directives as a whole. A level with a typing error would be taken for the name of a
-/// module, and would silence the log.
+/// Checks each level, then the directives as a whole. `EnvFilter` takes a mistyped level for the name of a module, and
+/// then logs nothing of other modules.
 fn wrong_level(directives: &str) -> Option<Wrong> {
     const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
     let levels = directives.split(',').filter(|word| !word.contains(['=', '[', ':']));

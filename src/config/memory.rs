@@ -1,4 +1,4 @@
-//! The most memory that a configuration allows, and the memory that the process may use.
+//! The most memory that the process can take with a configuration, and the memory limit of the process.
 
 use std::{fmt, fs, path::Path};
 
@@ -25,7 +25,7 @@ const INSIGHT: u64 = 96 * MIB;
 /// A handler, in bytes: the claimed events of its two lanes, and 4 MiB for a delivery. Replays are not counted.
 const HANDLER: u64 = 2 * dispatch::WINDOW_BYTES as u64 + 4 * MIB;
 
-/// The most memory that each part of the process may take, in bytes.
+/// The most memory that each part of the process can take, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Memory {
     parts: [(&'static str, u64); 7],
@@ -55,7 +55,7 @@ impl Memory {
         self.parts.iter().fold(0, |sum, (_, bytes)| sum.saturating_add(*bytes))
     }
 
-    /// A warning if the process may use less memory than the total; otherwise `None`.
+    /// A warning if the total exceeds the memory limit of the process; otherwise `None`.
     pub fn shortage(&self, limit: MemoryLimit) -> Option<String> {
         (self.total() > limit.bytes).then(|| {
             format!(
@@ -78,7 +78,7 @@ impl fmt::Display for Memory {
     }
 }
 
-/// The most memory that the process may use.
+/// The memory limit of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryLimit {
     /// The limit in bytes.
@@ -107,9 +107,9 @@ impl MemoryLimit {
     }
 }
 
-/// Reads the limit for a line of `/proc/self/cgroup`: `0::/PATH` (version 2) or `N:memory:/PATH` (version 1). In a
-/// container the path may be a path of the host, while the process's own cgroup is mounted as the root. So the lowest
-/// limit on the way up to the root counts.
+/// Reads the limit for a line of `/proc/self/cgroup`: `0::/PATH` (version 2) or `N:memory:/PATH` (version 1). The
+/// limits of the cgroups above this one apply too, so the lowest counts. In a container the path may be a path of the
+/// host that does not exist here; then the limit of the container is in the root.
 fn cgroup_limit(line: &str, cgroups: &Path) -> Option<u64> {
     let (_, rest) = line.split_once(':')?;
     let (controllers, path) = rest.split_once(':')?;

@@ -127,7 +127,8 @@ impl Config {
         })
     }
 
-    /// The missing files of `{ generate = … }`, with new secrets. The secrets are lost unless they are stored.
+    /// The files named by `{ generate = … }` that do not exist yet, each with its new secret. The secrets are lost
+    /// unless [`Config::store_generated`] stores them.
     pub fn not_stored(&self) -> impl Iterator<Item = (&Path, &Secret)> {
         self.not_stored.iter().map(|(path, secret)| (path.as_path(), secret))
     }
@@ -219,7 +220,7 @@ fn fill_in_digest_keys(root: &mut Table) {
 }
 
 const DEFAULT_SOURCE: &str = "bik";
-/// The usual name of the file. It is only read if it is named explicitly.
+/// The usual name of the configuration file. A file of this name is not read by default.
 const FILE_NAME: &str = "bikhook.toml";
 
 /// The folder of the journal, and of the secrets that the first start generates.

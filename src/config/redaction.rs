@@ -26,8 +26,8 @@ const DEPTH_MAX: u32 = 80;
 #[derive(Default)]
 pub(super) struct MaskedText {
     text: String,
-    /// One asterisk replaces one character, which may have several bytes, so the masked text is shorter. Pairs of an
-    /// offset in the file and the number of bytes saved up to that offset.
+    /// Pairs of an offset in the file and the number of bytes by which the masked text is shorter up to that offset. It
+    /// is shorter if an asterisk replaces a character of several bytes.
     shifts: Vec<(usize, usize)>,
 }
 
@@ -172,7 +172,8 @@ impl<'a> Walk<'a> {
         if let Some(raw) = self.source.get(event) {
             let _kind = raw.decode_scalar(&mut value, &mut ());
         }
-        // After a syntax error, a quoted text may include parts of what follows it.
+        // On a line with a syntax error, the parser may take the text after a quoted value for a part of the value. So
+        // the value is hidden.
         let is_whole = event.encoding().is_none() || !self.is_broken(&span);
         let is_flag = matches!(value.as_str(), "true" | "false") && event.encoding().is_none();
         if is_flag || is_whole && self.schema.shows_value(&self.path, &value) {
@@ -199,7 +200,7 @@ fn lines_around(text: &str, span: &Range<usize>) -> Range<usize> {
 pub(super) struct HiddenTexts(Vec<String>);
 
 impl HiddenTexts {
-    /// Collects the texts of the file and of the variables.
+    /// Collects these texts from the file and from the variables.
     pub(super) fn of(root: &Table, context: Option<&Context>) -> Self {
         let mut gathered = Gathered { schema: schema(), hidden: BTreeSet::new(), shown: BTreeSet::new() };
         gathered.table(root, &mut Vec::new());

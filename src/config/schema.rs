@@ -18,7 +18,7 @@ use crate::{
     settings::{SECRET_FORMS, Table, keys_of, nearest},
 };
 
-/// Keys that every handler has, and whose values are harmless. The harmless keys of a kind are in its row.
+/// Keys that every handler has, and whose values are harmless. The harmless keys of a kind are in its `KindRow`.
 const HARMLESS_HANDLER_KEYS: [&str; 8] =
     ["kind", "start", "dead_letters", "events", "owners", "statuses", "channels", "sources"];
 
@@ -27,7 +27,7 @@ pub(super) enum Shape {
     /// A value that may contain a secret or personal data.
     Value,
     Harmless,
-    /// A secret, in any of its forms.
+    /// A secret: a text, or a table such as `{ env = … }` or `{ file = … }`.
     Secret,
     /// A table with these keys.
     Keys(BTreeMap<&'static str, Shape>),
@@ -127,7 +127,8 @@ impl Shape {
         }
         let Some((form, secret)) = path.split_last() else { return false };
         let is_secret = matches!(self.at(secret), Some(Self::Secret | Self::Value) | None);
-        // A common mistake is to write the secret itself instead of the name of its variable or file.
+        // A common mistake is to write the secret itself instead of the name of its variable or file. So the value is
+        // shown only if it looks like such a name.
         is_secret
             && match form.as_str() {
                 "env" => is_variable_name(text),

@@ -12,7 +12,7 @@ use std::{
 use super::Place;
 use crate::secret::{self, Secret};
 
-/// The environment variables and the files with secrets that the reading of a configuration uses.
+/// The environment variables and the secret files that are used to read a configuration.
 #[derive(Default)]
 pub struct Context {
     variables: BTreeMap<String, OsString>,

@@ -44,8 +44,8 @@ impl Fault {
         }
     }
 
-    /// Returns whether a required key is missing. If so, `Section::read` stops: it has no wrong value to remove before
-    /// it reads the rest again.
+    /// Returns whether a required key is missing. If so, `Section::read` stops, because there is no wrong value that it
+    /// could remove before it reads the rest again.
     pub(super) const fn is_missing_key(&self) -> bool {
         matches!(self.kind, FaultKind::Missing(_))
     }

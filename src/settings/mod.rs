@@ -1,8 +1,8 @@
 //! The types from which every module builds its `Settings`: durations, sizes, addresses, and sections of the TOML file.
 //!
 //! A [`Section`] is read by bikhook's own deserializer, over a tree in which every node knows its origin. So an error
-//! can show the file, line, column and nearest known key. And an environment variable can set a key: its text is
-//! converted to the type of the key.
+//! can show the file, line, column and nearest known key. A node may also come from an environment variable. Then the
+//! deserializer converts the variable's text to the type of the key.
 
 mod context;
 mod fault;
@@ -41,7 +41,7 @@ pub fn is_name(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.chars().all(plain)
 }
 
-/// The default of a key that is `true` unless it is set.
+/// The default of a boolean key that is `true` when it is not set.
 pub const fn yes() -> bool {
     true
 }

@@ -5,7 +5,7 @@ use std::{fmt, ops::Range, sync::Arc};
 /// The origin of a value in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// The file, as a range of its bytes.
+    /// A range of bytes in the configuration file.
     File(Range<usize>),
     /// An environment variable, by its name.
     Variable(Arc<str>),

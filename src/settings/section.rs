@@ -51,11 +51,11 @@ impl Section {
         self.node.as_table().into_iter().flatten().map(|(key, entry)| (key.as_str(), entry))
     }
 
-    /// Reads the section into its settings.
+    /// Reads the section into its settings. After an error, removes the wrong value and reads the rest again. Stops at
+    /// the first missing key.
     ///
     /// # Errors
-    /// Returns [`Invalid`] with every independent error up to the first missing key: after each error, the wrong value
-    /// is removed and the rest is read again.
+    /// Returns [`Invalid`] with every independent error up to the first missing key.
     pub fn read<T: DeserializeOwned>(mut self) -> Result<T, Invalid> {
         let mut problems = Vec::new();
         let mut removed = Vec::new();

@@ -140,8 +140,8 @@ impl Args {
                 bar.set_message(counted(exported.events, "event", "events"));
             }
             next = page.next;
-            // Without a next page, `through` stays at the last exported event: later ones may be past `--until` and
-            // were not read.
+            // Without a next page, `through` stays at the last exported event, because later events may be past
+            // `--until` and were not read.
             exported.through = next.map_or(exported.through, |next| next.min(tip));
         }
         Ok(exported)

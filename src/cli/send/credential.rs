@@ -97,7 +97,7 @@ fn ask_password(user: &str) -> Result<String, Error> {
     Ok(password.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-/// Disables the echo of a terminal until it is dropped.
+/// Disables the echo of a terminal. Dropping this value restores the terminal's settings.
 struct EchoOff<'a> {
     terminal: &'a File,
     before: Termios,
