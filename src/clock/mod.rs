@@ -73,7 +73,7 @@ impl FromStr for Timestamp {
         if let Ok(time) = text.parse::<jiff::Timestamp>() {
             return Ok(Self(time.as_millisecond()));
         }
-        // A time without a zone would be parsed as a date, and its hours would be lost silently.
+        // Without this filter, a time without a zone would be parsed as a date, and its hours would be lost silently.
         let date = Some(text).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-'));
         date.and_then(|date| date.parse::<jiff::civil::Date>().ok())
             .and_then(|date| date.to_zoned(jiff::tz::TimeZone::UTC).ok())

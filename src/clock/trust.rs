@@ -1,9 +1,10 @@
-//! Decides which time to trust, from readings of both clocks alone.
+//! Decides which time to trust, only from readings of the wall clock and of the time since boot.
 //!
 //! The wall clock is trusted while its offset to the time since boot stays the same, apart from slow drift. A jump of
-//! more than [`TOLERANCE_MS`] puts the wall clock in doubt. Then the trusted time continues from the last offset, until
-//! the wall clock comes back or a [`Correction`] is made. A correction needs an operator who accepts the wall clock, or
-//! an hour without another jump. Suspending the machine is not a jump, because the time since boot includes it.
+//! more than [`TOLERANCE_MS`] puts the wall clock in doubt. Then the trusted time is the time since boot plus the last
+//! trusted offset, until the wall clock returns to that offset or a [`Correction`] is made. A correction needs an
+//! operator who accepts the wall clock, or an hour without another jump. Suspending the machine is not a jump, because
+//! the time since boot includes it.
 //!
 //! Deletion by age measures age against a separate time, the deletion time. It is never ahead of the trusted time. It
 //! advances by at most [`CATCH_UP`] hours per hour, and only in real time while the wall clock is in doubt. If the
@@ -29,7 +30,7 @@ const CATCH_UP: i64 = 24;
 pub struct LastKnown {
     /// The latest time in the journal.
     pub at: Timestamp,
-    /// The time up to which rows were deleted by age; `None` if it was never noted.
+    /// The last noted deletion time; `None` if none was noted.
     pub deletion: Option<Timestamp>,
     /// True if a running receiver noted the time, which it does every minute. False if `at` comes only from the last
     /// event or settle.
@@ -48,7 +49,7 @@ pub(super) struct Doubt {
 /// The step from the trusted time to the wall clock, which ends a doubt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Correction {
-    /// The trusted time from here on.
+    /// The trusted time right after the step.
     pub to: Timestamp,
     /// The size of the step in milliseconds; negative if the time goes back.
     pub by_ms: i64,
@@ -77,7 +78,8 @@ pub(super) enum Finding {
     /// At the start: the wall clock is this many milliseconds ahead of the last known time. This gap counts as
     /// downtime.
     Downtime(i64),
-    /// At the start: the wall clock is behind the last known time, or too many milliseconds ahead of it.
+    /// At the start: the wall clock is behind the last known time, or too far ahead of it. The value is the gap in
+    /// milliseconds, negative if the wall clock is behind.
     Implausible(i64),
 }
 
@@ -126,11 +128,11 @@ impl Trust {
         } else {
             Finding::Nothing
         };
-        // If no deletion time was noted, the time of the last event may come from a clock that was ahead. So deletion
-        // starts no later than the wall clock.
+        // If no deletion time was noted, deletion starts no later than the wall clock, because `known.at` may come from
+        // a clock that was ahead.
         let deletion = known.deletion.unwrap_or(reading.wall).min(known.at);
         trust.deletion = deletion.min(trust.trusted(reading));
-        // If deletion is still behind since an earlier start, the hour without catching up begins again.
+        // Each start at which deletion is behind begins a new hour without catching up.
         if trust.trusted(reading).ms_since(trust.deletion) > TOLERANCE_MS {
             trust.unconfirmed_until = reading.boot_ms + AGREEMENT_MS;
         }
@@ -356,7 +358,7 @@ mod tests {
 
     proptest! {
         /// A correction larger than plausible downtime shifts the deletion time and stored times by the same amount, so
-        /// it is not an advance.
+        /// this test does not count it as an advance.
         #[test]
         fn deletion_advances_by_at_most_a_day_per_hour_across_restarts(steps in steps()) {
             let (mut boot_ms, mut offset_ms) = (0, NOW);

@@ -108,8 +108,8 @@ impl Clock {
         log_finding(finding, reading);
     }
 
-    /// While the wall clock is in doubt, returns the correction to make once an operator has `accepted` the wall clock,
-    /// or after an hour without another jump. The journal records the correction and then applies it with
+    /// Returns the correction to make if the wall clock is in doubt, and either an operator has `accepted` it or an
+    /// hour has passed without another jump. The journal records the correction and then applies it with
     /// [`Clock::correct`].
     pub fn correction(&self, accepted: bool) -> Option<Correction> {
         let reading = self.0.machine.read();

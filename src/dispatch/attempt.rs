@@ -79,10 +79,10 @@ impl Trouble {
 pub(super) enum Gravity {
     /// The destination most likely recovers by itself, so a retry helps.
     Unwell,
-    /// A retry does not help: the destination refuses this event. If it refuses all others too, the destination or the
-    /// handler's settings must be corrected.
+    /// The destination refuses this event, so a retry does not help. If it refuses all other events too, the
+    /// destination or the handler's settings must be corrected.
     Refused,
-    /// The destination does not match the handler's settings: a retry does not help until one of them is changed.
+    /// The destination does not match the handler's settings, so a retry does not help until one of them is changed.
     Misconfigured,
     /// The destination says that it is permanently gone. Once no other message is left to try, the handler pauses until
     /// an operator resumes it.
@@ -300,7 +300,7 @@ impl<'a> Halves<'a> {
     }
 }
 
-/// The events of one delivery, by their results, as indexes in order.
+/// Divides the events of one delivery by their results. Each event is given by its index.
 struct Partition {
     /// The destination has these.
     accepted: Vec<usize>,
@@ -315,7 +315,8 @@ impl Partition {
         let is_delivered = *outcome == Outcome::Delivered;
         let (accepted, left): (Vec<usize>, Vec<usize>) =
             tried.into_iter().partition(|at| is_delivered || events[*at].is_accepted());
-        // If no event is marked as sent, the kind does not mark single events, or it failed before it sent one.
+        // No event is marked as sent if the kind does not mark single events, or if it failed before it sent one. Then
+        // all of these events count as failed.
         let is_marked = left.iter().any(|at| events[*at].is_sent());
         let (failed, unsent) = left.into_iter().partition(|at| !is_marked || events[*at].is_sent());
         Self { accepted, failed, unsent }

@@ -28,7 +28,7 @@ pub struct HandlerSpec {
     pub mask: Mask,
     /// Maximum number of events in a delivery.
     pub batch: usize,
-    /// Maximum number of deliveries in flight, over both lanes.
+    /// Maximum number of deliveries in flight, over both lanes and all replays.
     pub concurrency: usize,
     /// The handler's settings for waits and limits.
     pub settings: Settings,

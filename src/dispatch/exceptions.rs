@@ -59,7 +59,7 @@ impl AsideRows {
         self.rows.first_key_value().map(|(_, row)| row.aside.since)
     }
 
-    /// Returns whether an event of this message is set aside, so that later ones queue behind it.
+    /// Returns whether an event of this message is set aside. If so, later ones queue behind it.
     pub(super) fn holds(&self, key: OrderKey) -> bool {
         self.by_message.contains_key(&key)
     }

@@ -7,8 +7,8 @@ use crate::{event::Class, settings::Period};
 pub(super) const BATCH_TRIES: u32 = 3;
 /// This many messages in doubt, with no success in between, make the destination unwell.
 pub(super) const DOUBTS: usize = 10;
-/// An event is set aside after this many failures about it, if others succeed in between. A destination that fails
-/// only now and then rarely fails one event this often.
+/// An event is set aside after this many failures about it, if others succeed in between. If a destination fails only
+/// now and then, one event rarely fails this often.
 pub(super) const EVENT_TRIES: u32 = 3;
 /// The wait before the second try of an event that failed alone; it doubles before the third.
 const SOON_MS: i64 = 250;
@@ -96,8 +96,8 @@ pub(super) fn search_events(searches: u32, refused: bool) -> usize {
     (DOUBTS << searches.min(16)).min(most)
 }
 
-/// Returns whether an event counts as delivered although every attempt failed: one attempt had no answer, and the
-/// destination has said twice that it has the event.
+/// Returns whether an event counts as delivered although every attempt failed, because one attempt had no answer, and
+/// the destination has said twice that it has the event.
 pub(super) const fn is_delivered(unanswered: bool, repetitions: u32) -> bool {
     unanswered && repetitions >= 2
 }
@@ -131,8 +131,8 @@ pub(super) const fn mode(attempts: u32) -> Mode {
     if attempts >= BATCH_TRIES { Mode::OneByOne } else { Mode::Batch }
 }
 
-/// Maximum number of events in a one-by-one probe. It exceeds one, because a single bad event looks like a bad
-/// destination.
+/// Maximum number of events in a one-by-one probe. It is more than one, because a single event that always fails looks
+/// like an unwell destination.
 pub(super) const fn probe_events(batch: usize) -> usize {
     if batch > PROBE_HEADS { batch } else { PROBE_HEADS }
 }
@@ -143,8 +143,8 @@ pub(super) const fn probe_turn(failures: u32, events: usize) -> usize {
     failures.saturating_sub(BATCH_TRIES) as usize * tried
 }
 
-/// Number of messages that a probe chooses from, after this many `failures` in a row. The number grows, because all
-/// messages tried so far may be bad while the destination is well. It is bounded, because the destination may be away
+/// Number of messages that a probe chooses from, after this many `failures` in a row. The number grows, because the
+/// destination may accept other messages than those tried so far. It is bounded, because the destination may be down
 /// for a week.
 pub(super) fn probe_width(failures: u32, batch: usize) -> usize {
     if batch == 1 {

@@ -60,8 +60,8 @@ pub struct Matches {
 /// The progress of a replay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReplayProgress {
-    /// Number of events that the replay is done with: delivered, set aside, dead letters, or left to the handler's own
-    /// lane.
+    /// Number of events that the replay is done with. They were delivered or set aside, became dead letters, or are
+    /// left to the handler's own lane.
     pub done: u64,
     /// Number of events that both the handler and the replay want.
     pub events: u64,

@@ -30,15 +30,15 @@ pub struct LaneStatus {
     pub cursor: u64,
     /// Number of seqs between the cursor and the tip.
     pub lag: u64,
-    /// When the first claimed event that is not done was received, or when the first set-aside event was set aside,
-    /// whichever is earlier; null if there is neither.
+    /// The earlier of two times: when the first claimed event that is not done was received, and when the first
+    /// set-aside event was set aside. Null if there is no such event.
     pub oldest_at: Option<Timestamp>,
     /// How long the event of `oldestAt` has waited, in seconds, at the time of the request; 0 if there is none.
     pub lag_seconds: u64,
     pub in_flight: usize,
     pub set_aside: usize,
-    /// Number of selected events that a replay is done with since the start of the process: delivered, set aside, dead
-    /// letters, or left to the handler's own lane.
+    /// Number of selected events that a replay is done with since the start of the process. They were delivered or set
+    /// aside, became dead letters, or are left to the handler's own lane.
     #[serde(skip)]
     pub passed: u64,
     /// Number of events delivered since the start of the process.
@@ -54,9 +54,10 @@ pub struct LaneStatus {
     pub next_try: Option<Timestamp>,
     /// Why the lane waits, or what happens while it is full, as text; null in any other state.
     pub waits_for: Option<String>,
-    /// The class of the latest failure in doubt, such as `status 422`; null if there is none. A failure is in doubt
-    /// while it is not clear whether the event or the destination is the cause. `believe` turns the events that failed
-    /// with this class into dead letters.
+    /// The class of the failure in doubt, such as `status 422`; null if there is none. A failure is in doubt while it
+    /// is not clear whether the event or the destination is the cause. If several failures are in doubt, this is the
+    /// class of the event with the highest seq. `believe` turns the events that failed with this class into dead
+    /// letters.
     pub refused: Option<String>,
     pub last_failure: Option<String>,
     pub last_failure_at: Option<Timestamp>,
@@ -150,7 +151,7 @@ impl LanePublisher {
         });
     }
 
-    /// Records a delivery that failed and is retried. `class` is safe to show.
+    /// Records a delivery that failed for a reason that a retry may help against. `class` is safe to show.
     pub(super) fn failed(&self, class: &str, now: Timestamp) {
         self.retries.inc();
         self.last_failure(class, now);

@@ -16,7 +16,7 @@ const BATCH_BYTES: usize = 16 << 20;
 /// The claimed, unsettled events of a lane, in order of seq.
 #[derive(Default)]
 pub(super) struct Window {
-    /// In boxes, because a map moves its entries when it changes, and the entries are large.
+    /// The entries are boxed, because they are large, and a map moves its entries when it changes.
     entries: BTreeMap<u64, Box<WindowEntry>>,
     bytes: usize,
     /// Messages with events in flight, and the number of these events.
@@ -27,7 +27,7 @@ pub(super) struct Window {
     skip_below: u64,
     /// Messages whose events in the window wait, because an earlier event of the message is set aside.
     held: HashSet<OrderKey>,
-    /// Number of entries with a doubt: a failure about the event that other messages must explain.
+    /// Number of entries in doubt: it is not yet known whether the event or the destination caused the failure.
     doubted: usize,
     /// Number of entries of messages in `held`.
     held_entries: usize,
@@ -50,7 +50,8 @@ pub(super) struct WindowEntry {
     pub(super) failed_after: Option<u64>,
     /// How many events the lane had delivered when the current doubt began.
     pub(super) doubted_after: Option<u64>,
-    /// The failure about this event; the results of other messages decide what it means.
+    /// The failure that is in doubt: the results of other messages show whether this event or the destination caused
+    /// it.
     pub(super) doubt: Option<Trouble>,
     /// An attempt ended without an answer, so the destination may have the event.
     pub(super) unanswered: bool,
@@ -142,7 +143,7 @@ impl Window {
         }
     }
 
-    /// Ends [`Self::hold`]: no event of this message is set aside any more.
+    /// Ends [`Self::hold`] once no event of this message is set aside any more.
     pub(super) fn unhold(&mut self, key: OrderKey) {
         if self.held.remove(&key) {
             self.held_entries -= self.entries.values().filter(|entry| entry.key == Some(key)).count();

@@ -69,7 +69,7 @@ impl Lane {
             && (self.condition.successes > trace.failed_after
                 || (self.condition.failures == 0 && self.window.doubted() == 0));
         // `doubted` counts every event in doubt. `doubts` leaves out an event if others succeeded since its doubt
-        // began, for example a pinned event (see `Window::pin`).
+        // began. So `is_well` can be true although a pinned event (see `Window::pin`) is in doubt.
         let is_well =
             trouble.is_about_event() && self.condition.failures == 0 && self.doubts().next().is_none();
         let takes_others = answers || is_well || self.others_succeed_since(trace.failed_at);

@@ -52,7 +52,7 @@ impl Lane {
             if self.window.len() - before >= room {
                 return Ok(self.window.read_to() > read_to);
             }
-            // Counted with the same filters as the total of the replay.
+            // Counts the same events as the replay's total, which uses the same filters.
             self.claimed += u64::from(self.replay.is_some() && self.wants(&event));
             if !self.settled.remove(&seq) && !set_aside_by_own.contains(&seq) && self.wants(&event) {
                 let unanswered = seq <= self.redelivered.upto;
@@ -100,8 +100,8 @@ impl Lane {
         Some(self.condition.last_success.plus_ms(self.settings().probe_max.as_ms()))
     }
 
-    /// Returns whether the next probe has too few messages to choose from. If all messages in the window are bad,
-    /// later messages show whether the destination is bad, too.
+    /// Returns whether the next probe has too few messages to choose from. If the destination refuses all messages in
+    /// the window, only later messages can show whether it accepts any.
     pub(super) fn lacks_choice(&self, now: Timestamp) -> bool {
         if !self.is_time_to_probe(now) || self.window.len() >= policy::DOUBTED_MAX {
             return false;

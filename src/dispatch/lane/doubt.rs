@@ -75,7 +75,7 @@ impl Lane {
         if (others || is_alone) && tried + 1 >= policy::EVENT_TRIES {
             return self.set_aside(seq, trouble, now);
         }
-        // No other message shows the cause: a second refusal, after a wait, decides.
+        // No other message shows the cause, so a second refusal, after a wait, decides.
         let is_refused_again = was_refused && trouble.gravity == Gravity::Refused;
         if is_refused_again && self.condition.failures == 0 && self.window.doubted() < policy::DOUBTS {
             return self.dead_letter_entry(seq, trouble, now);
@@ -105,7 +105,7 @@ impl Lane {
         self.dead_letter(event, Cause::Refused, attempts, trouble, History::default(), now);
     }
 
-    /// Counts an event as delivered: the destination says that it has the event, and an earlier attempt had no
+    /// Counts an event as delivered, because the destination says that it has the event, and an earlier attempt had no
     /// answer.
     pub(super) fn counted_as_delivered(&mut self, seq: u64, now: Timestamp) {
         tracing::info!(
@@ -119,7 +119,7 @@ impl Lane {
     /// Marks the destination unwell if enough messages are in doubt and none succeeded.
     pub(super) fn doubt_destination(&mut self, now: Timestamp) {
         if self.condition.failures > 0 {
-            // The destination was away and now answers: search for a message that it accepts.
+            // The destination did not answer before and now does, so search for a message that it accepts.
             if self.condition.probing && !self.searches() {
                 self.condition.probing = false;
                 self.condition.about = About::Event;
@@ -179,7 +179,7 @@ impl Lane {
             return;
         }
         if searched {
-            // The results do not show why these events failed: try each again, without blocking the lane.
+            // The search does not show why these events failed, so try each again without blocking the lane.
             for (seq, trouble) in self.window.waiting_doubts() {
                 self.uncount_try(seq);
                 self.set_aside(seq, trouble, now);

@@ -214,7 +214,7 @@ impl Lane {
             }
             Gravity::Gone if self.gone.is_none() => {
                 self.gone = Some(format!("the destination is gone for good ({})", trouble.class));
-                // After a resume, every event is tried at once.
+                // After a resume, every event is tried immediately.
                 self.window.forget_waits();
                 "handler paused: its destination says that it is gone for good; resume the handler after the repair"
             }

@@ -47,8 +47,8 @@ use crate::{
     journal::{self, Ends, LaneId, LaneState, Pauses, Replays},
 };
 
-/// A lane stops claiming while its events in memory have this many bytes, because a single event may be as large as a
-/// request body.
+/// A lane stops claiming while its events in memory have this many bytes. A maximum number of events would not limit
+/// the memory, because a single event may be as large as a request body.
 pub(crate) const WINDOW_BYTES: usize = 16 << 20;
 
 /// The result of one [`Lane::turn`].

@@ -5,8 +5,9 @@ use super::{super::attempt::Outcome, InFlight, Lane};
 use crate::{clock::Timestamp, handler::Readiness};
 
 impl Lane {
-    /// Opens the handler when it is time. Returns `None` if deliveries may start, else whether the opening was
-    /// started. After a failure, a delivery probes the destination instead if the handler is open and an event waits.
+    /// Opens the handler when it is time. Returns `None` if deliveries may start, else whether the opening was started.
+    /// After a failure, also returns `None` if the handler is open and an event waits, because the delivery of that
+    /// event probes the destination.
     pub(super) fn start_opening(&mut self, now: Timestamp) -> Option<bool> {
         let readiness = self.context.spec.handler.readiness();
         if readiness == Readiness::Ready || self.replay.is_some() {

@@ -66,7 +66,7 @@ impl Lane {
         self.doubts().map(|(_, entry, _)| entry.attempts).max()
     }
 
-    /// The class of the last failure in doubt, such as `status 422`.
+    /// The failure class of the event in doubt with the highest seq, such as `status 422`.
     fn doubted_class(&self) -> Option<String> {
         if self.window.doubted() == 0 {
             return None;
@@ -83,7 +83,7 @@ impl Lane {
         (at > now).then_some(at)
     }
 
-    /// Says for an operator what the lane waits for. `class`: the class of the last failure in doubt.
+    /// Says for an operator what the lane waits for. `class`: see [`Self::doubted_class`].
     fn waits_for(&self, state: LaneCondition, class: &str) -> Option<String> {
         let doubted = || counted(self.window.doubted() as u64, "event", "events");
         let set_aside = || counted(self.aside.len() as u64, "event is", "events are");

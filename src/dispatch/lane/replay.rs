@@ -104,7 +104,8 @@ impl Lane {
         }
     }
 
-    /// Returns whether a replay must yield to the handler's own lanes: one of them is far behind, or is not running.
+    /// Returns whether a replay must yield to the handler's own lanes, because one of them is far behind or is not
+    /// running.
     pub(super) fn must_yield(&self) -> bool {
         let mut live = self.replay.iter().flat_map(|replay| &replay.live);
         live.any(|lane| WaitReason::for_live(&lane.borrow()).is_some())

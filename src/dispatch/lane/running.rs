@@ -76,7 +76,7 @@ impl Lane {
         now.plus_ms(STUCK_MS)
     }
 
-    /// After a resume, an unwell destination is probed at once. Other handlers are not affected.
+    /// After a resume, an unwell destination is probed at once. A change of another handler's pause has no effect.
     fn pause_changed(&mut self) {
         let is_paused = self.is_paused();
         let was_paused = std::mem::replace(&mut self.was_paused, is_paused);
