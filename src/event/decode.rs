@@ -11,7 +11,7 @@ use super::{
 /// Every body may have this many elements. The largest expected batch is 10,000 (docs/bik.md, "Build for the worst
 /// case").
 const ELEMENTS_LEAST: u64 = 20_000;
-/// A body may have one element per this many bytes of the body limit, if that is more than [`ELEMENTS_LEAST`]. BIK's
+/// The body limit divided by this size is the maximum number of elements, if it is more than [`ELEMENTS_LEAST`]. BIK's
 /// events have several hundred bytes.
 const ELEMENT_BYTES: u64 = 256;
 

@@ -17,8 +17,8 @@ pub struct Key(pub [u8; 16]);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ContentDigest(pub [u8; 16]);
 
-/// Within a lane, the first deliveries of events with the same order key are in order of `seq`. The first 8 bytes of
-/// the SHA-256 of the source and the `messageId`.
+/// A lane makes the first attempts for events with the same order key in order of `seq`. The first 8 bytes of the
+/// SHA-256 of the source and the `messageId`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OrderKey(pub u64);
 

@@ -82,9 +82,9 @@ impl Element {
         if self.name() == INCOMING_MESSAGE { Class::Incoming } else { Class::Other }
     }
 
-    /// Within a lane, the first deliveries of events with the same order key are in order of `seq`. `None` if the
-    /// element has no `messageId`. The source must be the same in every call, because the order key is cached. It is
-    /// computed at the first call, which intake never makes.
+    /// The order key. A lane makes the first attempts for events with the same order key in order of `seq`. `None` if
+    /// the element has no `messageId`. The source must be the same in every call, because the order key is cached. It
+    /// is computed at the first call, which intake never makes.
     pub fn order_key(&self, source: &str) -> Option<OrderKey> {
         let id = self.message_id()?;
         Some(*self.order_key.get_or_init(|| OrderKey::of(source, id)))
@@ -285,7 +285,8 @@ fn parse<'a>(json: &'a str, piece: &Piece<'_>) -> Result<Box<Envelope<'a>>, Unre
 }
 
 /// Returns the position of an error as an offset. serde_json counts lines from 1. The column is the number of bytes of
-/// that line up to and including the wrong byte. It is 0 if the wrong byte is the newline before the line.
+/// that line up to and including the wrong byte. The column is 0 if the wrong byte is the newline that ends the
+/// previous line.
 fn offset(text: &str, error: &serde_json::Error) -> usize {
     let before: usize = text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
     (before + error.column()).saturating_sub(1)

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-/// The maximum length of a text from the wire in an index, page or list, in characters, without the mark.
+/// The maximum length of a text from the wire in an index, page or list, in characters. The `…` at the end of a
+/// shortened text does not count.
 pub const WORD_CHARS: usize = 200;
 /// The mark at the end of a shortened text.
 const MARK: &str = "…";

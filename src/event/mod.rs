@@ -88,8 +88,8 @@ impl Event {
         *self.source == *OWN_SOURCE
     }
 
-    /// Within a lane, the first deliveries of events with the same order key are in order of `seq`. `None` if the event
-    /// has no `messageId`.
+    /// The order key. A lane makes the first attempts for events with the same order key in order of `seq`. `None` if
+    /// the event has no `messageId`.
     pub fn order_key(&self) -> Option<OrderKey> {
         self.element.order_key(&self.source)
     }

@@ -1,5 +1,5 @@
-//! The rendering of an element (BIK T7). Only trailing commas and blanks between tokens are removed. The content of
-//! strings, digits, escapes, the order of keys and duplicate keys stay unchanged.
+//! The rendering of an element (BIK T7). Only trailing commas and blanks between tokens are removed. Strings with their
+//! escapes, numbers, the order of keys, and duplicate keys stay unchanged.
 
 use super::{scan::is_blank, split::string_end};
 

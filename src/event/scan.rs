@@ -57,8 +57,8 @@ pub(super) fn items(text: &str) -> Option<Vec<&str>> {
     (scanner.at == text.len()).then_some(items)
 }
 
-/// Reads a text that consists of a single object. Returns each member, also of duplicate names, as its decoded name,
-/// its text up to the value, and the value as raw JSON.
+/// Reads a text that consists of a single object. Returns three parts of each member: its decoded name, its raw text up
+/// to the value, and the value as raw JSON. Members with the same name are all returned.
 pub(super) fn members(text: &str) -> Option<Vec<(Cow<'_, str>, &str, &str)>> {
     let mut scanner = Scanner::new(text, 0);
     let mut members = Vec::new();

@@ -3,8 +3,8 @@
 //! Nearly every element is an object of strict JSON. Such an object is parsed in place, which also finds its end. For
 //! anything else a simple pass finds the end: it knows only strings, escapes and the nesting level. The pass works on
 //! bytes and counts levels instead of keeping a stack, so neither invalid UTF-8 nor deep nesting in one element affects
-//! another. It does not check that `]` closes `[` inside an element. An element with mixed brackets is not JSON:
-//! parsing that element fails later, and its neighbours are unaffected.
+//! another. It does not check that `]` closes `[` inside an element. An element with mixed brackets is not JSON, so
+//! parsing that element fails later. The elements before and after it are unaffected.
 
 use super::{
     scan::{self, is_blank},

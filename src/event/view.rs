@@ -247,7 +247,8 @@ object! {
     }
 }
 
-/// Implements `Debug` so that it prints only the named fields: names, texts, addresses and ids stay out of logs.
+/// Implements `Debug` so that it prints only the listed fields. The other fields, such as names, addresses and message
+/// texts, stay out of logs.
 macro_rules! shows_only {
     ($($name:ident { $($field:ident),* })*) => {$(
         impl fmt::Debug for $name<'_> {

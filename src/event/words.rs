@@ -37,7 +37,7 @@ macro_rules! words {
             }
         }
 
-        /// Prints known values only: any other text may be personal data.
+        /// Prints known values only, because any other text may be personal data.
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 match self {

@@ -42,7 +42,7 @@ impl Ack {
 }
 
 impl Delivery {
-    /// Marks the event as unsent: a new attempt begins.
+    /// Marks the event as unsent, at the start of a new attempt.
     pub fn mark_unsent(&self) {
         self.ack.set(UNSENT);
     }
@@ -52,7 +52,7 @@ impl Delivery {
         self.ack.set(SENT);
     }
 
-    /// Marks the event as accepted: the destination has stored it durably.
+    /// Marks the event as accepted, after the destination has stored it durably.
     pub fn mark_accepted(&self) {
         self.ack.set(ACCEPTED);
     }

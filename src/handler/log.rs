@@ -51,8 +51,8 @@ struct Lines {
 pub(super) struct Settings {
     /// Shows message ids, phone numbers and other addresses, names and texts unmasked.
     pub personal_data: bool,
-    /// The file with the key for digests of message ids. It is created if it is missing. Without this setting, `config`
-    /// uses `log-digest-key` next to the journal.
+    /// The file with the key for digests of message ids. It is created if it is missing. If it is not set, the module
+    /// `config` sets it to `log-digest-key` next to the journal.
     pub digest_key_file: Option<PathBuf>,
 }
 
@@ -102,7 +102,7 @@ impl Lines {
     }
 
     /// Writes the line of one event. The values of several infos (objects in `eventInfo`) are joined by commas, and
-    /// texts by blanks. `customer` is the name in the first info, or the customer's id of a subscribed event.
+    /// texts by blanks. `customer` is the name in `customerDetails`, or the customer's id of a subscribed event.
     fn write_one(&self, delivery: &Delivery, show: &Show) {
         let event = &delivery.event;
         let element = &event.element;

@@ -69,7 +69,7 @@ impl Mask {
             _ => {}
         }
         let key = key.as_ref().map(|key| key.expose().as_bytes()).filter(|key| key.len() >= KEY_BYTES);
-        // An HMAC takes a key of any length.
+        // `new_from_slice` cannot fail, because an HMAC takes a key of any length.
         let mac: Option<Hmac<Sha256>> = key.and_then(|key| KeyInit::new_from_slice(key).ok());
         if !hash.is_empty() && mac.is_none() {
             return wrong(&format!("`hash` needs a `key` of at least {KEY_BYTES} bytes"));

@@ -80,8 +80,8 @@ pub trait Kind: Sized + Send + Sync + 'static {
     /// Log targets of the kind's client library, off by default. Their lines may quote payloads, and some have level
     /// ERROR although nothing needs attention.
     const QUIET: &'static [&'static str] = &[];
-    /// The kind's own keys of `[handlers.NAME]`, with `deny_unknown_fields`. The keys common to all kinds are not
-    /// included.
+    /// The kind's own keys of `[handlers.NAME]`, without the keys common to all kinds. The type must have
+    /// `#[serde(deny_unknown_fields)]`.
     type Keys: DeserializeOwned;
     /// The checked keys, from which the handler is opened.
     type Settings: Clone + Send + Sync + 'static;
@@ -111,7 +111,8 @@ pub trait Kind: Sized + Send + Sync + 'static {
     /// [`Kind::look`] does. After a failure, `open` is called again. Intake never waits for `open`.
     ///
     /// # Errors
-    /// Returns [`OpenError`] if something that the settings name is wrong. The error says what to do about it.
+    /// Returns [`OpenError`] if the handler cannot be made, for example because a file in the settings is missing or
+    /// invalid. The error says what to do about it.
     fn open(name: &str, settings: Self::Settings) -> impl Future<Output = Result<Self, OpenError>> + Send;
 
     /// Connects to the destination and checks it without delivering anything, so that problems show before the first
@@ -249,7 +250,7 @@ pub enum Failure {
         about: About,
     },
     /// The destination says that it is permanently gone. Perhaps only one resource is gone, so dispatch tries other
-    /// messages first. Then the handler pauses until an operator resumes it.
+    /// messages first. If all of them fail too, the handler pauses until an operator resumes it.
     #[error("{}", error.whole())]
     Gone {
         /// Error class that is safe for logs, such as `status 410`.
@@ -353,7 +354,8 @@ impl From<JoinError> for Failure {
 pub struct OpenError {
     /// The problem, and what to do about it.
     pub what: String,
-    /// True if another process uses a resource that the handler needs, for example the running receiver.
+    /// True if another process or handler uses a resource that this handler needs. The other process may be the running
+    /// receiver.
     pub in_use: bool,
 }
 

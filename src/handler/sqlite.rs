@@ -126,7 +126,7 @@ impl Settings {
 
     fn open_file(&self) -> Result<Open, Error> {
         // Create the file here, because SQLite would make it readable by everybody. SQLite's -wal and -shm files get
-        // the same mode. An error is ignored: the file may exist, and SQLite reports any other problem.
+        // the same mode. An error is ignored, because the file may exist, and SQLite reports any other problem.
         let _ = fs::OpenOptions::new().write(true).create_new(true).mode(0o640).open(&self.path);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
         let mut connection =
@@ -286,9 +286,9 @@ enum Error {
 
 /// How to resolve an error.
 enum Remedy {
-    /// Try again, in [`Kind::look`] too: the error is temporary.
+    /// Try again. The error is temporary, so [`Kind::look`] also returns a [`Failure::Retry`].
     Wait,
-    /// Try again. In [`Kind::look`], the error counts as misconfigured.
+    /// Try again, but [`Kind::look`] returns a [`Failure::Misconfigured`].
     Retry,
     /// Reject the event: the table never accepts it. Other events may succeed.
     Refuse,

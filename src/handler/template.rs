@@ -13,7 +13,7 @@ use crate::{event::Event, names::names};
 
 /// A value is truncated to this many characters. BIK's names are shorter, and destinations limit the whole name.
 const VALUE_CHARS: usize = 100;
-/// Used for the status of an event without one.
+/// The value of `{status}` if the event has no status.
 const NO_VALUE: &str = "none";
 
 /// A validated template.

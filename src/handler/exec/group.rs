@@ -40,10 +40,10 @@ impl Group {
         status
     }
 
-    /// Kills the group, but only once: later the group's id may belong to another group.
+    /// Kills the group, but only once, because its id may later belong to another group.
     pub(super) fn kill(&mut self) {
         if let Some(leader) = self.leader.take() {
-            // An error needs no handling: nearly always the group has already ended.
+            // An error needs no handling, because the group has nearly always already ended.
             let _ = kill_process_group(leader, Signal::KILL);
         }
     }

@@ -113,7 +113,7 @@ impl Worker {
         self.broken("ended", story)
     }
 
-    /// Makes a failure about the event: the process ended or misbehaved while it handled the event.
+    /// Makes a failure about the event, because the process ended or misbehaved while it handled the event.
     fn broken(&self, class: &str, story: impl Into<FailureText>) -> Broken {
         Broken(self.tail.append_to(Failure::retry_about(About::Event, class, story)))
     }

@@ -46,8 +46,8 @@ pub(super) struct Settings {
     /// Whether the program runs once for each event or keeps running.
     #[serde(default)]
     pub mode: Mode,
-    /// The format of an event on standard input. `raw` is only for `mode = "once"`, because the element may contain
-    /// line breaks.
+    /// The format of an event on standard input. `raw` is only for `mode = "once"`, because the received bytes of an
+    /// event may contain line breaks.
     #[serde(default)]
     pub body: Body,
     /// The working directory; by default that of the receiver.

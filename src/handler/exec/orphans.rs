@@ -179,7 +179,7 @@ impl Stat {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        // The process name before this may contain any character, even a parenthesis.
+        // The process name ends at the last `) `, because it may contain any character, even a parenthesis.
         let (_, rest) = text.rsplit_once(") ")?;
         let fields: Vec<&str> = rest.split(' ').collect();
         // `fields` starts with the third field of the line.

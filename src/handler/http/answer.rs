@@ -31,9 +31,9 @@ pub(super) async fn outcome(answer: Response, conflict: About) -> Result<(), Fai
 }
 
 /// Maps a status to an outcome. A 4xx or 5xx with `Retry-After` is about the destination. Without `Retry-After`, 500
-/// and most 4xx are about the event: the destination answered, and may accept another event. 409 has the [`About`] in
-/// `conflict`. 502 and 504 are [`About::Unanswered`]. 401, 403, 407, 408, 425, 429, redirects and all other statuses
-/// are about the destination.
+/// and most 4xx are about the event, because the destination answered and may accept another event. 409 has the
+/// [`About`] in `conflict`. 502 and 504 are [`About::Unanswered`]. 401, 403, 407, 408, 425, 429, redirects and all
+/// other statuses are about the destination.
 fn judge(
     status: u16,
     class: String,
@@ -46,7 +46,7 @@ fn judge(
         200..=299 => Ok(()),
         400..=599 if after.is_some() => retry(About::Destination, class, error),
         400 | 413 | 414 | 422 => Err(Failure::Refuse { class, error }),
-        // The first request with this idempotency key may still be in progress.
+        // A destination may answer 409 because the first request with this idempotency key is still in progress.
         409 => retry(conflict, class, error),
         410 => Err(Failure::Gone { class, error }),
         500 => retry(About::Event, class, error),

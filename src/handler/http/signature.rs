@@ -58,7 +58,7 @@ pub(super) fn sign(
         keys.iter().map(|key| key.sign(id.to_str().unwrap_or_default(), secs, body)).collect();
     headers.insert(ID, id.clone());
     headers.insert(TIMESTAMP, HeaderValue::from(secs));
-    // Base64, commas and blanks are valid in a header.
+    // `try_from` cannot fail, because base64, commas and blanks are valid in a header.
     headers.extend(HeaderValue::try_from(signatures.join(" ")).map(|value| (SIGNATURE, value)));
 }
 

@@ -72,14 +72,14 @@ impl Archive {
     }
 
     /// Makes a run stop compressing after the current chunk. Deleting files, and comparing a file with its `.gz`, are
-    /// not interrupted. The rest is compressed when the handler is opened again.
+    /// not interrupted. Files that are still uncompressed are compressed when the handler is opened again.
     pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
     }
 
     fn run(&self) {
-        // Check `wanted` again after the lock is released. A call just before the release sets `wanted`, finds the lock
-        // taken, and returns.
+        // Check `wanted` again after `running` is unlocked. Just before that, another thread may have set `wanted`,
+        // found `running` locked, and returned.
         while self.wanted.load(Ordering::SeqCst) {
             let running = self.running.try_lock();
             if matches!(running, Err(TryLockError::WouldBlock)) {
@@ -122,7 +122,7 @@ impl Archive {
     }
 
     fn delete(&self, rotated: &Rotated, forms: Forms) -> Result<(), Error> {
-        // Delete the uncompressed file first. If the process dies before the second step, the complete `.gz` is left.
+        // Delete the uncompressed file first. If the process then dies, the `.gz` is left, which needs no compression.
         if forms.plain {
             remove(&self.names.plain(rotated))?;
         }
@@ -372,7 +372,7 @@ mod tests {
             world.rotated(seq);
             world.archive.tidy_soon();
         }
-        // The last request is served by the run that holds the lock, or by its own run.
+        // The last `tidy_soon` is handled by the run that is active, or by a run of its own.
         let archive = Arc::clone(&world.archive);
         let all_gzip = move || archive.names.rotated().unwrap().iter().all(|(_, forms)| !forms.plain);
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);

@@ -1,4 +1,4 @@
-//! Errors of the file, and how dispatch sees them.
+//! Errors of the JSONL file, and their conversion to [`Failure`].
 
 use std::{
     io,
@@ -10,7 +10,7 @@ use crate::{
     lock::{LockError, lock_of},
 };
 
-/// Why the file could not be opened, written or rotated. No text in it quotes an event.
+/// Why the file could not be opened, written or rotated. No error text quotes an event.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Another handler or process writes the file.

@@ -31,7 +31,7 @@ pub(super) struct Live {
     pub day: i64,
 }
 
-/// The position to truncate a file to before appending. Everything after it belongs to a failed delivery.
+/// The end of a file before a batch. If the batch fails, the file is truncated to this position.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cut {
     id: FileId,
@@ -71,8 +71,8 @@ impl Live {
         Ok(live)
     }
 
-    /// Updates length and day of the file. Returns `false` if the path no longer leads to this file, because it was
-    /// moved away or deleted.
+    /// Reads the current `len` and `day` of the file. Returns `false` if the path no longer leads to this file, because
+    /// the file was moved away or deleted.
     ///
     /// # Errors
     /// Returns file system errors.

@@ -1,9 +1,10 @@
 //! `kind = "jsonl"`: appends one JSON object per line to a file. Events count as delivered when they are on disk.
 //!
 //! ```text
-//! deliver ─▶ writer ─▶ live        one batch, one sync; truncates a failed batch, repairs a damaged file
-//!              │  └──▶ tail        lines that are already in the file
-//!              └─▶ names ─▶ archive   rotated files, compressed in the background
+//! deliver ─▶ writer ─▶ live          the open file: appends and syncs a batch, removes a failed batch
+//!              ├─▶ repair            removes the damage of a power cut
+//!              ├─▶ tail              lines that are already in the file
+//!              └─▶ names ─▶ archive  rotated files, compressed in the background
 //! ```
 
 mod archive;
@@ -46,7 +47,7 @@ pub(super) struct Settings {
     /// its own. 0 means no limit.
     #[serde(default = "default_rotate_size")]
     pub rotate_size: Size,
-    /// Whether the file is also rotated with the first events of each UTC day.
+    /// Whether the file is also rotated before the first batch of each UTC day.
     #[serde(default)]
     pub rotate_daily: bool,
     /// Whether rotated files are compressed with gzip.
@@ -199,8 +200,8 @@ mod tests {
         std::fs::read_to_string(path).unwrap().lines().count()
     }
 
-    /// Polls a delivery once and drops it. The writer is free, so the events are written although the delivery is
-    /// cancelled.
+    /// Polls a delivery once and drops it. The writer is not locked, so the first poll starts the write. The events are
+    /// written although the delivery is cancelled.
     async fn give_up(jsonl: &Jsonl, events: &[Delivery]) {
         let mut delivery = Box::pin(jsonl.deliver(events));
         assert!(futures_util::poll!(&mut delivery).is_pending());

@@ -1,5 +1,5 @@
-//! The names of a file and its rotated files: `events.jsonl`, `events-2026-11-22T101500Z-001.jsonl`, and the same with
-//! `.gz`.
+//! The names of a file and its rotated files: `events.jsonl`, `events-2026-11-22T101500Z-001.jsonl`, and, compressed,
+//! `events-2026-11-22T101500Z-001.jsonl.gz`.
 
 use std::{
     fs, io,
@@ -68,7 +68,7 @@ impl Names {
         {
             next = Rotated { stamp: latest.stamp, number: latest.number + 1 };
         }
-        // A listing during a compression may miss both forms of a file, so look for each.
+        // `rotated` may miss a file that is being compressed, so check that neither form exists.
         while self.plain(&next).exists() || self.gzip(&next).exists() {
             next.number += 1;
         }

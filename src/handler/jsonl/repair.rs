@@ -2,12 +2,13 @@
 //!
 //! A batch is synced before the next one is written. So a power cut loses blocks only of the last batch, and the events
 //! of that batch are not settled. The file is cut at the first lost block, and all events of the batch are delivered
-//! again, in order. Without the cut, the lost lines would be written after the lines that follow the block.
+//! again, in order. Without the cut, the lines after the block would stay, and the lost lines would be written after
+//! them, out of order.
 //!
 //! Other damage is not from a power cut. The lines after such damage stay, because their events may be settled.
 //!
-//! The lines that stay are copied to a new file, which takes the path. The damaged file is kept next to it under
-//! another name. At any moment one of the two is at the path.
+//! The lines that stay are copied to a new file, which is then renamed to the path. The damaged file is kept next to it
+//! under another name. At any moment one of the two files is at the path.
 
 use std::{
     fs::{self, File, OpenOptions},

@@ -17,24 +17,25 @@ use tracing::error;
 use super::{live::FIRST_BYTES, names::Names, repair::is_whole};
 use crate::folder;
 
-/// The most bytes to read: first from the end of the live file, then from rotated files, the newest first. This is more
-/// than is written until an event is settled. The limit counts uncompressed bytes. A compressed file is always read
-/// whole.
+/// The most bytes to read: first from the end of the live file, then from rotated files, the newest first. Fewer
+/// bytes are written between an event's line and the moment when the event is settled. The limit counts uncompressed
+/// bytes. A compressed file is always read whole.
 const TAIL_BYTES: u64 = 64 * 1024 * 1024;
 /// A compressed file must be decompressed from its beginning. To limit memory, only the ids of its last lines are kept:
 /// at least this many.
 const COMPRESSED_LINES: usize = 500_000;
 /// The longest time from the writing of a line until its event is settled. If the live file was created at least this
 /// long before its last change, all lines of unsettled events are in the live file, and no rotated file is read.
-/// Otherwise rotated files are read, the newest first. If a file was last changed at least this long before the newest
-/// rotated file was, that file and older ones have no line of an unsettled event. They are not read.
+/// Otherwise rotated files are read, the newest first. Reading stops at a file that was last changed at least this long
+/// before the last change of the newest rotated file. Such a file and all older files have no line of an unsettled
+/// event.
 const SETTLED: Duration = Duration::from_mins(10);
 
 /// Identifies a line: its `seq`, and a digest of its `receivedAt`. The `seq` alone is not unique, because a new journal
 /// counts from 1 again.
 type Id = (u64, u64);
 
-/// The lines at the end of the file.
+/// The lines at the end of the live file and, if needed, of the newest rotated files.
 #[derive(Debug, Default)]
 pub(super) struct Tail {
     /// The ids of the lines, sorted.

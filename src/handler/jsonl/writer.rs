@@ -1,4 +1,5 @@
-//! The only writer of a file. Either a whole batch is in the file and on disk, or nothing of it.
+//! The only writer of a file. Unless the process dies, either a whole batch is in the file and on disk, or nothing of
+//! it.
 //!
 //! The end of the file is recorded as a [`Cut`] before each batch. After any failure (a short write, a full disk, a
 //! failed sync, a panic), the file is closed, reopened, and truncated to that end before anything else is written. If
@@ -75,7 +76,7 @@ impl Writer {
         let tail = match self.tail.take() {
             Some(tail) => tail,
             None => {
-                // Truncates a failed batch first, if there is one.
+                // If a batch has failed, `ready` removes its lines from the file.
                 let live = self.ready()?;
                 self.live = Some(live);
                 read_tail(&self.names)?
@@ -126,7 +127,7 @@ impl Writer {
     /// Appends whole lines. Returns `Ok` when all of them are on disk.
     ///
     /// # Errors
-    /// Returns file system errors. In this case none of the lines stays in the file: they are truncated at the latest
+    /// Returns file system errors. In this case none of the lines stays in the file: they are removed at the latest
     /// before the next batch is written.
     pub(super) fn append<C: AsRef<[u8]>>(&mut self, chunks: impl Iterator<Item = C>) -> Result<(), Error> {
         let mut live = self.ready()?;
@@ -154,7 +155,7 @@ impl Writer {
         }
     }
 
-    /// The open file at the path, with any failed batch truncated. Reopens the file if necessary.
+    /// The open file at the path, without lines of a failed batch. Reopens the file if necessary.
     fn ready(&mut self) -> Result<Live, Error> {
         if let Some(mut live) = self.live.take()
             && self.cut.is_none()
@@ -228,7 +229,7 @@ mod tests {
     fn a_cut_that_failed_is_made_before_the_next_batch() {
         let (_dir, mut writer, path) = writer(Rotation::default());
         writer.append(["{\"seq\":1}\n"].into_iter()).unwrap();
-        // Simulates that the file could neither be written nor reopened.
+        // Simulates a batch that failed half-way in a file that could then not be reopened.
         let mut live = writer.live.take().unwrap();
         live.is_in_place().unwrap();
         writer.cut = Some(live.cut_here());

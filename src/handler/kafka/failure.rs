@@ -46,6 +46,7 @@ pub(super) fn of_reason(code: Code, reason: &str) -> Failure {
         _ => "connection closed",
     };
     // A broker that closes the connection may be stopping, or expect another protocol (TLS or SASL).
+    // So the failure is a retry, with advice for the second case.
     let failure = Failure::retry(class, FailureText::read(reason));
     if reason.contains("SSL_HANDSHAKE") {
         failure.saying("if this persists, the broker does not speak TLS on this port: check `tls`")

@@ -27,7 +27,7 @@ const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 type Producer = ThreadedProducer<Watch, NoCustomPartitioner>;
 
-/// A producer, which is replaced when [`Link::is_sound`] is false.
+/// A producer and its state. When [`Link::is_sound`] is false, the next delivery makes a new link.
 pub(super) struct Link {
     /// Always `Some` until the link is dropped.
     producer: Option<Arc<Producer>>,
@@ -172,7 +172,8 @@ fn config(handler: &str, settings: &Settings) -> ClientConfig {
         .set("security.protocol", protocol(settings))
         .set_log_level(log_level());
     if settings.tls {
-        // `probe` searches the usual paths of Linux distributions. The bundled OpenSSL does not know them.
+        // `probe` searches the paths where Linux distributions keep CA certificates. The bundled OpenSSL does not know
+        // these paths.
         let ca = settings.ca.as_ref().map_or("probe".into(), |ca| ca.to_string_lossy());
         config.set("ssl.ca.location", ca).set("ssl.endpoint.identification.algorithm", "https");
     }

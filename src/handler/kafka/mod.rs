@@ -1,9 +1,9 @@
 //! `kind = "kafka"`: sends each event as a Kafka message, acknowledged by all in-sync replicas.
 //!
 //! ```text
-//! deliver ─▶ link ─▶ make a producer, check that the topic exists     if there is none to reuse
+//! deliver ─▶ link ─▶ reuse the producer, or make a new one and check that the topic exists
 //!              │
-//!              └─▶ publish ─▶ waves: sent together, reported together
+//!              └─▶ publish ─▶ send the Kafka messages of one wave, wait for their reports, send the next wave
 //! ```
 //!
 //! **Order.** The key of a Kafka message is BIK's `messageId`, so all events of one BIK message are in one partition.
@@ -11,10 +11,10 @@
 //! with the next. Therefore events are sent in waves: a wave has at most one event of each BIK message, and the next
 //! wave waits until this one is acknowledged.
 //!
-//! **A producer that failed is not reused.** librdkafka would reconnect by itself and send its queue. So the producer
-//! is dropped with its queue after a delivery that was cancelled, or that failed without being refused. Kafka messages
-//! in flight may still arrive. They cause duplicates but no wrong order, because no later event of the same BIK message
-//! was sent.
+//! **A producer that failed is not reused.** librdkafka would reconnect by itself and send its queue, and the retried
+//! delivery would send the same events again. So the producer is dropped with its queue after a delivery that was
+//! cancelled, or that failed without being refused. Kafka messages in flight may still arrive. They cause duplicates
+//! but no wrong order, because no later event of the same BIK message was sent.
 
 mod failure;
 mod link;

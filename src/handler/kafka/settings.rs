@@ -18,7 +18,7 @@ const TOPIC_BYTES: usize = 249;
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
-    /// Addresses of some brokers of the cluster, separated by commas; they report the others.
+    /// Addresses of some brokers of the cluster, separated by commas. These brokers report the other brokers.
     #[serde(deserialize_with = "brokers")]
     pub brokers: String,
     /// The topic to send to.
@@ -75,7 +75,7 @@ impl Settings {
 pub(crate) enum Compress {
     /// Messages are not compressed.
     None,
-    /// Fast, and supported by all brokers and consumers.
+    /// Fast, and supported by all brokers and most consumers.
     #[default]
     Lz4,
     /// About as fast as LZ4; for consumers that do not support LZ4.

@@ -25,8 +25,8 @@ use crate::handler::Failure;
 pub(super) const TARGET: &str = "librdkafka";
 
 /// After "all brokers down", how long to wait for an error that shows a wrong setting. librdkafka reports "all brokers
-/// down" as soon as the first address of the last broker fails, but another address of that broker may then show the
-/// wrong setting.
+/// down" as soon as the first address of the last broker fails, but a connection to another address of that broker
+/// may then fail with the error that shows the wrong setting.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Sends the report about a Kafka message to the delivery that waits for the report.

@@ -70,12 +70,12 @@ impl Link {
         Ok(Self { client, jetstream, state, given_up: GivenUp::default() })
     }
 
-    /// Returns whether no problem of the connection is known.
+    /// Returns whether the next delivery may use the connection: no problem is known, and no delivery was cancelled.
     pub(super) fn is_sound(&self) -> bool {
         *self.state.borrow() == State::Sound && !self.given_up.is_so()
     }
 
-    /// Marks the connection as broken: a server that does not answer in time may never answer.
+    /// Marks the connection as broken. Call it if the server does not answer in time, because it may never answer.
     pub(super) fn give_up(&self) {
         self.state.send_replace(State::Broken);
     }
@@ -99,7 +99,7 @@ impl Link {
 }
 
 /// The failure for an error that the server sent. An error that is not about permissions or credentials may be
-/// temporary.
+/// temporary, so it becomes a [`Failure::Retry`].
 fn denial(said: &str) -> NatsFailure {
     let what = FailureText::from("the server says").saying(said);
     let lower = said.to_ascii_lowercase();

@@ -1,9 +1,9 @@
 //! `kind = "nats"`: publishes each event as a NATS message to a JetStream subject, acknowledged by the stream.
 //!
 //! ```text
-//! deliver ─▶ link ─▶ connect, check that a stream captures the subject     if there is none to reuse
+//! deliver ─▶ link ─▶ reuse the connection, or make a new one and check that a stream captures the subject
 //!              │
-//!              └─▶ publish ─▶ waves: sent together, acknowledged together
+//!              └─▶ publish ─▶ send the NATS messages of one wave, wait for their acknowledgements, send the next wave
 //! ```
 //!
 //! **Order.** JetStream stores the NATS messages of one connection in order, but it may refuse one and accept the next.
@@ -100,7 +100,7 @@ impl Kind for Nats {
         let attempt = link.given_up.attempt();
         let mut published = publish::publish(&link, &self.settings, &self.name, events).await;
         if self.settings.create_stream && matches!(published, Err(NatsFailure::NoStream(_))) {
-            // The stream may have been deleted while the receiver runs. Create it again, as at the start.
+            // The stream may have been deleted since the connection was made, so `check` creates it again.
             let left: Vec<Delivery> =
                 events.iter().filter(|delivery| !delivery.is_accepted()).cloned().collect();
             published = match stream::check(&link, &self.settings).await {

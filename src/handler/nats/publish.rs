@@ -83,7 +83,7 @@ async fn send(
             Ok(_) => delivery.mark_accepted(),
             Err(error) => {
                 let trouble = failed(error);
-                // Do not wait for the other acknowledgements: each would take its whole timeout.
+                // Do not wait for the other acknowledgements, because each would take its whole timeout.
                 if !link.is_sound() {
                     return Err(failure.unwrap_or(trouble));
                 }
@@ -127,8 +127,8 @@ impl Message {
     }
 }
 
-/// Returns whether a value may contain this character in a subject without changing the subject's structure. Subjects
-/// that start with `$` are reserved for the server.
+/// Returns whether the value of a placeholder may contain this character without changing the structure of the subject.
+/// Subjects that start with `$` are reserved for the server.
 fn is_safe(c: char) -> bool {
     !c.is_whitespace() && !c.is_control() && !matches!(c, '.' | '*' | '>' | '$')
 }

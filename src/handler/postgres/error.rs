@@ -9,7 +9,7 @@ use crate::handler::{Failure, FailureText};
 /// Why the database could not be reached, or refused a batch. The text may quote an event.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The database did not answer in time (seconds).
+    /// The database did not answer within this number of seconds.
     #[error("the database did not answer within {0} s")]
     Timeout(u64),
     /// The database or the connection returned an error.
@@ -54,8 +54,8 @@ pub struct PoolerRefusal {
 }
 
 impl PoolerRefusal {
-    /// Classifies the message of an error with SQLSTATE 08P01. Returns `None` for any other message, because a retry
-    /// may help, for example if the pooler is full or has no server.
+    /// Classifies the message of an error with SQLSTATE 08P01. Returns `None` for an unknown message, because a
+    /// retry may help, for example if the pooler is full or has no server.
     fn of(message: &str) -> Option<Self> {
         let says = |words: &str| message.contains(words);
         let (class, advice) = if says("unsupported startup parameter") {

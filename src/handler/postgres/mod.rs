@@ -2,10 +2,10 @@
 //! batch.
 //!
 //! ```text
-//! deliver ─▶ session     one connection, made when needed, driven inside the delivery
-//!   │          │ table   checked once per connection; created or extended if needed
-//!   │          └▶ insert one INSERT … ON CONFLICT (key) DO NOTHING; JSON that jsonb cannot hold becomes NULL
-//!   └ cancelled ▶ cancel the server ends the statement
+//! deliver ─▶ session       one connection, made when needed, polled by the delivery that uses it
+//!   │          ├─▶ table   checked once per connection; created or extended if needed
+//!   │          └─▶ insert  one INSERT … ON CONFLICT (key) DO NOTHING; JSON that jsonb cannot hold becomes NULL
+//!   └─▶ cancel             after a cancelled delivery: asks the server to end the statement
 //! ```
 
 mod address;

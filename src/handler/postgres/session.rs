@@ -1,4 +1,5 @@
-//! One connection with its table prepared. No background task polls the connection; each call that uses it does.
+//! One connection with its table prepared. Each call that uses the connection polls it. An idle connection is not
+//! polled.
 //!
 //! The connection may lead to a pooler that uses a different server connection for each transaction (PgBouncer with
 //! `pool_mode = transaction`). So no state outlives a transaction: the handler uses only `SET LOCAL` and unnamed

@@ -16,9 +16,9 @@ const NOT_ALLOWED: u16 = 530;
 /// The phase in which an error occurred.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// While connecting or checking the target.
+    /// While connecting, or while checking the exchange or the queue.
     Setup,
-    /// While publishing events to the target.
+    /// While publishing events.
     Publish,
 }
 

@@ -74,8 +74,8 @@ impl Link {
         }
         let sound = held.as_ref().filter(|connection| connection.status().connected());
         let connection = if let Some(connection) = sound {
-            // Keep a blocked connection: a new one would be blocked too, and the AMQP messages already sent on this one
-            // are delivered later.
+            // Keep a blocked connection, because a new one would be blocked too. The AMQP messages already sent on this
+            // one are delivered later.
             if connection.status().blocked() {
                 return Err(failure::blocked());
             }

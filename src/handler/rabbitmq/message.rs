@@ -43,8 +43,8 @@ impl Form {
     }
 }
 
-/// Returns whether a value may contain this character in a routing key. Dots separate words, and `*` and `#` are
-/// wildcards of bindings.
+/// Returns whether the value of a placeholder in the routing key may contain this character. Dots separate words, and
+/// `*` and `#` are wildcards of bindings.
 const fn is_safe(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '-' | '_')
 }

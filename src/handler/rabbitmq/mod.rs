@@ -4,7 +4,7 @@
 //! ```text
 //! deliver ─▶ message   each event as an AMQP message
 //!         ─▶ link      one connection, with one channel for each delivery in flight
-//!         ─▶ publish   a wave: messages that may be in flight together, then every confirm
+//!         ─▶ publish   sends the messages of one wave and waits for their confirms, then sends the next wave
 //! ```
 //!
 //! A duplicate has the same `message_id`, so a consumer can process each event once.

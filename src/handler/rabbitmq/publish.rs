@@ -12,8 +12,8 @@ use super::{
 };
 use crate::handler::{Delivery, Failure};
 
-/// Marks each delivery whose message the broker has confirmed and not returned. Returns `Ok` if all deliveries are
-/// marked.
+/// Publishes the messages of a wave. Marks each delivery whose message the broker has confirmed and not returned.
+/// Returns `Ok` if all deliveries are marked.
 pub(super) async fn all(channel: &Channel, wave: &[Delivery], messages: Vec<Message>) -> Result<(), Failure> {
     let ids: Vec<Option<String>> = messages.iter().map(|message| id(&message.properties)).collect();
     let (confirms, stopped) = send(channel, wave, messages).await;

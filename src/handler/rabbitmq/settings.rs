@@ -33,8 +33,8 @@ pub(crate) struct Keys {
     pub(super) exchange: ShortString,
     /// The routing key. Required with the default exchange; otherwise `bik.{source}.{event}` by default.
     pub(super) routing_key: Option<Template>,
-    /// Whether to create the exchange (durable, `topic`) if it is missing; with the default exchange, the queue
-    /// (durable).
+    /// Whether to create the exchange (durable, `topic`) if it is missing. With the default exchange, the queue is
+    /// created instead (durable).
     #[serde(default)]
     pub(super) declare: bool,
     /// Whether an AMQP message that no queue receives is an error. If not, the broker drops the message.

@@ -8,7 +8,7 @@ use super::super::{Failure, FailureText, tls};
 const BUSY: [&str; 6] = ["LOADING", "MASTERDOWN", "BUSY", "TRYAGAIN", "CLUSTERDOWN", "NOREPLICAS"];
 
 /// A failure, and whether the connection is still usable. If not, the next delivery makes a new connection, because
-/// late answers may arrive on the old connection, or the user's permissions may have changed.
+/// late answers may arrive on the old connection, or the user may have to log in again.
 pub(super) struct RedisFailure {
     pub(super) failure: Failure,
     pub(super) is_usable: bool,

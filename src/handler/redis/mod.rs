@@ -7,10 +7,10 @@
 //!
 //! **A key that is not a stream.** Redis does not roll back. If one key of a transaction is not a stream, the entries
 //! for the other keys stay, and each retry would add them again. So if `stream` depends on the event, the types of all
-//! keys are checked first, and nothing is added unless all are usable. If one of many keys is unusable, its events are
-//! refused and become dead letters, while events for other streams continue. When the key is free again, `bikhook dead
-//! retry` delivers those dead letters. With one stream for all events, no event is refused. As with any wrong setting,
-//! the events wait until an operator changes `stream` or deletes the key.
+//! keys are checked first, and the entries are added only if all keys are usable. If one of many keys is unusable, its
+//! events are refused and become dead letters, while events for other streams continue. When the key is free again,
+//! `bikhook dead retry` delivers those dead letters. With one stream for all events, no event is refused. As with any
+//! wrong setting, the events wait until an operator changes `stream` or deletes the key.
 //!
 //! **A server that hangs.** Commands that were sent to such a server stay in its queue. So a connection with a
 //! cancelled delivery is not used again, and each attempt leaves at most one copy of an event in the queue.
@@ -182,8 +182,8 @@ impl Redis {
     }
 }
 
-/// Returns whether a value may contain this character in a key. A key may contain any character, but an event must not
-/// add separators (`:`), cluster hash tags (`{}`) or pattern characters.
+/// Returns whether the value of a placeholder in the key may contain this character. A key may contain any character,
+/// but an event must not add separators (`:`), cluster hash tags (`{}`) or pattern characters.
 fn is_safe(c: char) -> bool {
     !c.is_whitespace() && !c.is_control() && !matches!(c, ':' | '{' | '}' | '*' | '?' | '[' | ']')
 }
@@ -224,7 +224,7 @@ async fn probe(connection: &mut MultiplexedConnection, stream: &str) -> Result<(
     if let Some(error) = answers.iter().take(3).find_map(|answer| answer.as_ref().err()) {
         return Err(error.clone().into());
     }
-    // If the user may not ask for the type, the first delivery will show a wrong type.
+    // If the user may not ask for the type, a wrong type makes the first delivery fail.
     if let Some(Ok(Value::SimpleString(found))) = answers.get(3)
         && !may_take_entries(found)
     {

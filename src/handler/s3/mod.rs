@@ -4,8 +4,8 @@
 //! uploads that a crash could leave incomplete. The size of an object depends on the events that were pending when its
 //! delivery began. [`Pace`] leaves time for events to accumulate.
 //!
-//! The same events always have the same object name, so a retry replaces the object. After a crash, for example, events
-//! may be batched differently and then be in two objects. Readers should deduplicate by the `key` of each line.
+//! The same events always have the same object name, so a retry replaces the object. If events are batched differently,
+//! for example after a crash, an event may be in two objects. Readers should deduplicate by the `key` of each line.
 
 mod failure;
 mod object;

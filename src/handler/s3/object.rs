@@ -48,7 +48,7 @@ pub(super) struct Object {
 }
 
 impl Form {
-    /// The name of an object under the prefix.
+    /// Returns the prefix with `name` appended.
     pub(super) fn named(&self, name: &str) -> Path {
         name.split('/').fold(self.prefix.clone(), |path, part| path.join(part))
     }
@@ -68,9 +68,9 @@ impl Form {
         Ok(Object { path: self.path(events), bytes })
     }
 
-    /// The name of an object, such as `2026-01-31/09/FIRST-LAST-DIGEST.jsonl.gz`: date and hour (UTC) when the first
-    /// event was received, the lowest and the highest seq, and a digest of the handler and the events' keys. The seqs
-    /// are zero-padded, so that they sort by number.
+    /// The name of an object: the prefix, and then `2026-01-31/09/FIRST-LAST-DIGEST.jsonl.gz` or similar. This is the
+    /// date and hour (UTC) when the first event was received, the lowest and the highest seq, and a digest of the
+    /// handler and the events' keys. The seqs are zero-padded, so that they sort by number.
     fn path(&self, events: &[Delivery]) -> Path {
         let seqs = || events.iter().map(|delivery| delivery.event.seq);
         let (first, last) = (seqs().min().unwrap_or(0), seqs().max().unwrap_or(0));

@@ -19,8 +19,8 @@ impl Pace {
         Self { interval, next: Mutex::new(Instant::now()) }
     }
 
-    /// Waits for at most one interval, even if other deliveries wait too. This is shorter than the default timeout of a
-    /// delivery.
+    /// Waits for at most one interval, even if other deliveries wait too. The interval is shorter than the default
+    /// timeout of a delivery.
     pub(super) async fn wait(&self) {
         let next = *self.next.lock().unwrap_or_else(PoisonError::into_inner);
         sleep_until(next).await;
