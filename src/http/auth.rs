@@ -28,7 +28,8 @@ use super::{
 };
 use crate::{clock::Timestamp, metrics::Metrics, names::names};
 
-/// The longest header value that is checked, in bytes. A longer one matches nothing: no credential can be that long.
+/// The longest header value that is checked, in bytes. A longer one matches nothing, because no credential can be that
+/// long.
 const LONGEST: usize = 8 * 1024;
 
 /// The credentials of a source.
@@ -104,7 +105,7 @@ names! {
     }
 }
 
-/// A credential of the public side with its last use, without the secret.
+/// A credential of a source with its last use, without the secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Credential")]
@@ -246,8 +247,8 @@ fn decode(token: &[u8]) -> Option<Vec<u8>> {
     TOLERANT.decode(standard).ok()
 }
 
-/// Splits into user name and password at the first colon: a password may contain colons, a user name may not (RFC
-/// 7617).
+/// Splits into user name and password at the first colon, because a password may contain colons and a user name may
+/// not (RFC 7617).
 fn split_pair(decoded: &[u8]) -> Option<(&[u8], &[u8])> {
     let colon = decoded.iter().position(|byte| *byte == b':')?;
     Some((&decoded[..colon], &decoded[colon + 1..]))

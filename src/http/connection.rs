@@ -126,7 +126,7 @@ pub(super) async fn run_connection<S: Site>(
         }
         let bytes = head.take();
         let ended;
-        // In a box, so that the future of an idle connection does not reserve the memory of a request.
+        // This future is boxed, so that an idle connection does not reserve the memory of a request.
         (stream, ended) = Box::pin(serve_requests(stream, bytes, &mut head, &site, &peer, &settings)).await;
         if ended != ConnectionEnd::Detached {
             break ended;
@@ -163,7 +163,7 @@ pub(super) async fn run_connection<S: Site>(
     }
 }
 
-/// Resolves on [`CloseOrder::Leave`]: a new connection waits for the slot of this one, which is closing.
+/// Resolves on [`CloseOrder::Leave`], which a closing connection gets when a new one waits for its slot.
 async fn place_is_needed(pulse: &Pulse) {
     poll_fn(|cx| match pulse.poll_order(cx) {
         Poll::Ready(()) if pulse.is_ordered(CloseOrder::Leave) => Poll::Ready(()),
@@ -191,7 +191,7 @@ impl<S: Site> Drop for OpenGuard<S> {
 /// Why a connection, or one stage of it, ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ConnectionEnd {
-    /// The head goes to hyper: it is complete, too large or invalid.
+    /// The head goes to hyper, because it is complete, too large or invalid.
     HeadReady,
     /// The connection is idle, or its next head is unfinished. hyper and its buffers are dropped.
     Detached,
@@ -326,8 +326,8 @@ where
             stopping = true;
             Pin::new(&mut *connection).graceful_shutdown();
         }
-        // Requests move the next check to a later time. They do not reset the alarm: it fires early and is reset then,
-        // about once a second. It never fires late.
+        // Requests move the next check to a later time, but do not reset the alarm. So the alarm fires too early about
+        // once a second, and is reset then. It never fires late.
         while let Some(next_check) = pulse.next_check() {
             if alarm.is_elapsed() || next_check < alarm.deadline() {
                 alarm.as_mut().reset(next_check);

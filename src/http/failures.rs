@@ -22,7 +22,7 @@ use super::{
 
 /// How long an answer above the limit is delayed.
 const ANSWER_DELAY: Duration = Duration::from_secs(1);
-/// How many answers are delayed at once. Each of them keeps its connection open, so their number is limited.
+/// How many answers are delayed at the same time. Each of them keeps its connection open, so their number is limited.
 const DELAYED_MAX: usize = 64;
 const SLOTS: usize = 4096;
 

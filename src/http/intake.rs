@@ -153,7 +153,7 @@ impl Site for Intake {
     }
 }
 
-/// Answers 500: a fault of bikhook is never a 4xx.
+/// Answers 500, because a fault of bikhook is never a 4xx.
 fn panicked(id: RequestId) -> Response<Full<Bytes>> {
     tracing::error!(request_id = %id, "request handling panicked");
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error").into_response(Some(id))

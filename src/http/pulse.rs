@@ -118,8 +118,8 @@ impl Pulse {
         self.since_ms.load(Relaxed)
     }
 
-    /// When the current phase times out. `None` while a request is handled or the connection closes: the service and
-    /// `closing` have timeouts for these phases.
+    /// When the current phase times out. `None` while a request is handled or the connection closes, because the
+    /// service and `closing` have timeouts for these phases.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let timed = matches!(
             self.phase(),
@@ -251,7 +251,7 @@ impl Pulse {
         }
     }
 
-    /// Restarts the timeout: an answer does not time out while the peer takes parts of it.
+    /// Restarts the timeout, so that an answer does not time out while the peer takes parts of it.
     pub(super) fn has_written(&self) {
         if let phase @ (ConnectionPhase::Idle | ConnectionPhase::Answering) = self.phase() {
             self.enter(phase);

@@ -56,7 +56,8 @@ pub(super) async fn post(
     }
 }
 
-/// Answers `GET` and `HEAD` of a source: a probe (BIK T13) learns that the URL exists, and nothing else.
+/// Answers `GET` and `HEAD` of a source. A sender that checks the URL (BIK T13) learns that it exists, and nothing
+/// else.
 pub(super) fn probe() -> Response<Full<Bytes>> {
     answer("bikhook receives events here by POST\n", "text/plain; charset=utf-8")
 }

@@ -14,7 +14,7 @@ use crate::{
     settings::{Size, Wrong},
 };
 
-/// The minimum of `header_limit`: hyper accepts no smaller buffer.
+/// The minimum of `header_limit`, because hyper accepts no smaller buffer.
 const HEADER_LIMIT_MIN: Size = Size::kib(8);
 /// Maximum length of a key, or of a user name and password with the colon between them, in bytes. In base64, such a
 /// secret is still much shorter than the longest header value that `auth` checks.

@@ -10,8 +10,8 @@
 //! address: the one with the oldest unfinished head, or else the one that has been idle longest. If all are busy, none
 //! is closed.
 //!
-//! No call waits until a connection obeys its order. A connection whose head is complete after the first read does not
-//! lock the table for that head.
+//! A call orders a connection to close, and does not wait until it is closed. A connection whose head is complete after
+//! the first read does not lock the table for that head.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -208,8 +208,8 @@ impl OpenConnections {
         self.by_bytes.insert((address.bytes, origin));
     }
 
-    /// Drops unfinished heads until all together take at most `most` bytes: each time the oldest one of the address
-    /// with the most bytes.
+    /// Drops unfinished heads until all together take at most `most` bytes. Each time, drops the oldest head of the
+    /// address with the most bytes.
     fn limit_heads(&mut self, most: usize) {
         while self.head_bytes > most {
             let Some((_, origin)) = self.by_bytes.last().copied() else { return };

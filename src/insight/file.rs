@@ -65,7 +65,7 @@ pub enum InsightOpenError {
     Io { path: String, source: io::Error },
     #[error("cannot open insight's file {path}: {source}")]
     Engine { path: String, source: rusqlite::Error },
-    /// The table of failures cannot be used.
+    /// The failure classes could not be loaded.
     #[error(transparent)]
     FailureClasses(#[from] super::failures::FailureClassesError),
 }

@@ -1,4 +1,4 @@
-//! Hours as the unit of figures: counted since the epoch, in UTC.
+//! Hours, the unit of time of figures. An hour is the number of whole hours since the Unix epoch, in UTC.
 
 use crate::clock::Timestamp;
 

@@ -1,8 +1,8 @@
 //! Insight's figures as metrics. A scrape updates the metrics, unless the update of another scrape is running.
 //!
-//! The labels do not depend on what BIK sends: they are the categories in this code, the classes of the failure table,
-//! and the configured sources. An owner without a category counts as [`OTHER`], and so does a class that the table no
-//! longer has.
+//! The labels do not depend on what BIK sends: they are the categories in this code, the configured [`FailureClasses`],
+//! and the configured sources. An owner without a category counts as [`OTHER`], and so does a failure class that is no
+//! longer configured.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -109,7 +109,8 @@ fn show_failures(
     Ok(())
 }
 
-/// Selects messages first seen in the current hour or the one before, because figures are kept per hour.
+/// Selects messages first seen in the current hour or the one before. Figures are kept per hour, and the current hour
+/// may have begun only a moment ago.
 fn recent(now: Timestamp) -> FigureQuery {
     FigureQuery {
         since: Some(now.plus_ms(-HOUR_MS)),

@@ -109,11 +109,11 @@ pub struct Insight {
 }
 
 impl Insight {
-    /// Opens the file and starts the thread that writes it. `clock` is the journal's clock; it decides when data is
-    /// too old. Blocks the calling thread.
+    /// Opens the file and starts the thread that writes it. `clock` is the journal's clock; it decides when data is too
+    /// old. Blocks the calling thread.
     ///
     /// # Errors
-    /// Returns [`InsightOpenError`] if the file or the table of failures cannot be used.
+    /// Returns [`InsightOpenError`] if the file cannot be opened or the failure classes cannot be loaded.
     pub fn open(
         path: &Path,
         settings: &Settings,
@@ -156,7 +156,7 @@ impl Insight {
             let cursor = progress.borrow_and_update().cursor;
             self.metrics.insight_lag.set(i64::try_from(newest.saturating_sub(cursor)).unwrap_or(i64::MAX));
             if cursor < newest {
-                // On a full disk insight pauses: the space that is left is for events that must be delivered.
+                // On a full disk insight pauses, because the journal needs the remaining space for events.
                 let begun = Instant::now();
                 let full = matches!(*state.borrow(), JournalState::Full { .. });
                 let succeeded = tokio::select! {
@@ -184,9 +184,9 @@ impl Insight {
         }
     }
 
-    /// Deletes all messages and customers, and the figures that the journal can restore, and resolves. After that,
-    /// [`Insight::run`] processes the journal again. Keeps the figures of events that the journal no longer has.
-    /// Messages and customers that only such events mention are lost.
+    /// Starts a rebuild. Deletes all messages and customers, and the figures that the journal can restore. Returns when
+    /// they are deleted; after that, [`Insight::run`] processes the journal again. Keeps the figures of events that the
+    /// journal no longer has. Messages and customers that only such events mention are lost.
     ///
     /// # Errors
     /// Returns an [`Error`] if the journal or the file fails.

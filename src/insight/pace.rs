@@ -1,9 +1,9 @@
-//! How long insight pauses after each batch. It gathers single events, backs off after failures, and yields to intake
-//! under load.
+//! How long insight pauses after each batch. A short pause lets several events gather for the next batch. Longer pauses
+//! follow failures, and leave the machine to intake under load.
 
 use std::time::{Duration, Instant};
 
-/// The pause once insight has caught up: a transaction for each event would be wasteful.
+/// The pause once insight has caught up. Without it, each event would be stored in its own transaction.
 const GATHER: Duration = Duration::from_millis(50);
 /// Insight has caught up if it is fewer events behind than this.
 const CAUGHT_UP: u64 = 2_000;
@@ -12,9 +12,9 @@ const CAUGHT_UP: u64 = 2_000;
 const REST: Duration = Duration::from_secs(5);
 /// The longest pause after a failure.
 const LONGEST_REST: Duration = Duration::from_secs(60);
-/// Above this many events per second, insight leaves most of the machine to intake, and lags. At half of this rate,
-/// insight keeps up. The lowest priority for insight's thread is not enough: the thread still takes a full share of the
-/// disk, the caches and the core's other hyperthread.
+/// If more events than this arrive per second, insight pauses long enough to leave most of the machine to intake, and
+/// lags. At half of this rate, insight keeps up. The lowest priority for insight's thread is not enough, because the
+/// thread would still take a full share of the disk, the caches and the core's other hyperthread.
 const BUSY_PER_SECOND: u64 = 10_000;
 /// Above [`BUSY_PER_SECOND`], the pause is this many times as long as the batch took, up to [`LONGEST_GIVE_WAY`].
 const GIVE_WAY: u32 = 11;

@@ -1,4 +1,4 @@
-//! The only thread that writes insight's file. It runs at the lowest priority of the system: under load, intake and
+//! The only thread that writes insight's file. It runs at the lowest priority of the system. So under load, intake and
 //! deliveries go first, and insight lags.
 
 use std::{
@@ -170,7 +170,7 @@ mod tests {
         let (scribe, progress, _) = scribe(&folder);
         scribe.ask(ScribeOp::Apply { after: 0, events: events(1..=2), through: 2 }).await.unwrap();
         scribe.ask(ScribeOp::Rebuild { after: 0, from: None, tip: 4 }).await.unwrap();
-        // Read when the cursor was 2.
+        // This batch was read before the rebuild, when the cursor was 2.
         scribe.ask(ScribeOp::Apply { after: 2, events: events(3..=4), through: 4 }).await.unwrap();
         assert_eq!(*progress.borrow(), LedgerProgress { cursor: 0, rebuilding_to: Some(4) });
         scribe.ask(ScribeOp::Apply { after: 0, events: events(1..=4), through: 4 }).await.unwrap();

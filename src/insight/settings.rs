@@ -22,7 +22,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads the table of failures. Returns why it cannot be used; `None` if it can, or if insight is disabled.
+    /// Checks that the failure classes can be loaded. Returns why not; `None` if they can, or if insight is disabled.
     pub fn check(&self) -> Option<Wrong> {
         let error = FailureClasses::load(self.failures.as_deref().filter(|_| self.enabled)).err()?;
         Some(Wrong::new(&["failures"], error.to_string()))

@@ -1,12 +1,12 @@
 //! Durations in buckets, so that percentiles can be computed without reading the messages. There are 64 buckets per
-//! doubling of the duration, so a percentile exceeds the measured duration by at most 1/64.
+//! doubling of the duration, so a computed percentile exceeds the exact one by at most 1/64.
 
 use std::collections::BTreeMap;
 
 const PER_DOUBLING_BITS: u32 = 6;
 
-/// Returns the bucket of a duration in milliseconds. A negative duration counts as 0: clocks differ, and statuses
-/// arrive out of order.
+/// Returns the bucket of a duration in milliseconds. A negative duration counts as 0. Durations can be negative,
+/// because clocks differ and statuses arrive out of order.
 pub fn bucket_of(ms: i64) -> u32 {
     let ms = ms.max(0).unsigned_abs();
     if ms < 1 << PER_DOUBLING_BITS {

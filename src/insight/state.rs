@@ -43,7 +43,7 @@ impl MessageStep {
     }
 }
 
-// The states are in the order of their numbers in the file.
+// Insight's file stores a state as its position in this list.
 names! {
     /// The state of a message, as its statuses give it.
     #[derive(Serialize, JsonSchema)]
@@ -103,7 +103,7 @@ impl MergedStatuses {
     }
 
     /// The state that the statuses give. A `failed` may come from one of several devices, so the message counts as
-    /// failed only until a status shows that it arrived.
+    /// failed only if no status shows that it arrived.
     pub(super) fn state(&self) -> MessageState {
         match self.reached {
             MessageStep::Accepted | MessageStep::Sent if self.failed => MessageState::Failed,

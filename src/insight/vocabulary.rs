@@ -1,12 +1,13 @@
-//! The vocabularies that insight groups by. The sender chooses the words of most vocabularies, so these have a limit.
-//! Words beyond the limit are counted as [`OTHER`].
+//! The words that insight groups figures by. Each kind of word, such as the stores, has its own vocabulary. In most
+//! vocabularies the words come from the posted events, so the number of words has a limit. Words beyond the limit are
+//! counted as [`OTHER`].
 
 use crate::event::{Channel, Owner, Status};
 
 /// The word that stands for all words beyond the limit of a vocabulary.
 pub(super) const OTHER: &str = "other";
 
-/// The use of a word. The numbers are those in the file.
+/// The kind of a word. Insight's file stores these numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Vocabulary {
     /// The name of a source in the configuration.
@@ -17,7 +18,7 @@ pub(super) enum Vocabulary {
     OwnerId = 4,
     Status = 5,
     EventName = 6,
-    /// A class of the failure table.
+    /// The name of a class in [`super::FailureClasses`].
     FailureClass = 7,
 }
 
@@ -34,7 +35,7 @@ impl Vocabulary {
         Self::FailureClass,
     ];
 
-    /// Maximum number of words, apart from those that BIK documents. Words that an operator chooses have no limit.
+    /// At this number of words, the vocabulary is full. Words that an operator chooses have no limit.
     pub(super) const fn bound(self) -> usize {
         self.bound_and_known().0
     }

@@ -2,7 +2,7 @@
 
 use crate::event::{Draft, Quarantined};
 
-/// The content of one append: of a request, or of a quarantine entry that is retried.
+/// The content of one append. It comes from a request, from a quarantine entry that is retried, or from bikhook itself.
 #[derive(Default)]
 pub struct AppendBatch {
     /// The decoded events, in order.

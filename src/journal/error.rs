@@ -19,7 +19,7 @@ pub enum Error {
         what: Arc<str>,
     },
     /// The journal has no such lane: the handler is not enrolled, or the replay has ended.
-    #[error("the journal has no handler {0:?}")]
+    #[error("the journal has no handler {0:?}, or its replay has ended")]
     NoLane(Arc<str>),
     /// The journal has failed: see [`super::JournalState::Failed`]. What is on disk is unknown until a restart.
     #[error("the journal failed and needs a restart")]
@@ -116,8 +116,7 @@ impl JournalOpenError {
         Self::Io { path: path.display().to_string(), source }
     }
 
-    /// True if a restart does not help: the path, a permission, the file or the version of bikhook has to be changed
-    /// first.
+    /// True if a restart does not help until the path, a permission, the file or the version of bikhook is changed.
     pub fn is_lasting(&self) -> bool {
         match self {
             Self::Locked { .. } => false,

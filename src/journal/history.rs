@@ -19,8 +19,8 @@ pub struct Try {
     pub error: String,
 }
 
-/// The failed attempts to deliver one event, oldest first: at most the first and the latest nine. Of the attempts before
-/// the event was set aside or became a dead letter, only the last one is kept.
+/// The failed attempts to deliver one event, oldest first. Recording starts with the attempt after which the event was
+/// set aside or became a dead letter. At most ten recorded attempts are kept: the first one and the latest nine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct History(Vec<Try>);
 

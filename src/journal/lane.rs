@@ -64,17 +64,17 @@ pub enum LaneStart {
 /// The delivery state of a lane.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LaneState {
-    /// The lane is done with every event up to this seq: it was delivered, filtered out, set aside, skipped, or became
-    /// a dead letter. Events before the handler's start count as done. For a replay, the events that the handler's own
-    /// lane has set aside count as done, too.
+    /// The lane is done with every event up to this seq. A lane is done with an event that was delivered, filtered out,
+    /// set aside or skipped, or that became a dead letter. Events before the handler's start count as done. For a
+    /// replay, the events that the handler's own lane has set aside count as done, too.
     pub cursor: u64,
     /// The events set aside, in order of seq.
     pub aside: Vec<Aside>,
     /// Number of dead letters of the lane; 0 for a replay, whose dead letters belong to the handler's own lane.
     pub dead: u64,
-    /// Seqs after the cursor of events that became dead letters of this lane or replay, in ascending order. For a
-    /// handler's own lane, this includes dead letters that were deleted since: dropped, expired, or delivered by a
-    /// retry.
+    /// Seqs, in ascending order, of events that became dead letters of this lane or replay and are still after its
+    /// cursor. For a handler's own lane, this includes dead letters that were deleted since: dropped, expired, or
+    /// delivered by a retry.
     pub dead_past_cursor: Vec<u64>,
 }
 
@@ -106,8 +106,8 @@ pub struct HandlerProgress {
     pub handler: Arc<str>,
     #[serde(rename = "lane")]
     pub class: Class,
-    /// The lane is done with the event: it was delivered, filtered out, set aside, skipped or became a dead letter, or
-    /// it is older than the handler's start. False until the lane is also done with all earlier events.
+    /// The lane is done with this event and all earlier ones. A lane is done with an event that was delivered, filtered
+    /// out, set aside or skipped, that became a dead letter, or that is older than the handler's start.
     pub passed: bool,
     /// When the lane was done with the event and all earlier ones; null if the lane is not done with them yet, or if
     /// the time is not stored.

@@ -46,16 +46,16 @@ pub type JournalFuture<'a, T, E = Error> = Pin<Box<dyn Future<Output = Result<T,
 /// A durable, ordered, deduplicating store of events, with the delivery state of every lane.
 pub trait Journal: Send + Sync + 'static {
     /// Makes a batch durable and returns the counts of stored, duplicate and quarantined items. The append runs on the
-    /// journal's own thread: once the batch is queued, dropping this future does not cancel it. `batch.hold` is dropped
-    /// when the append has ended.
+    /// journal's own thread. So once the batch is queued, dropping this future does not cancel the append. `batch.hold`
+    /// is dropped when the append has ended.
     fn append(&self, batch: AppendBatch) -> JournalFuture<'_, AppendReceipt, AppendError>;
 
     /// The trusted clock, which stamps stored rows. Code that compares times with stored times must read this clock.
     fn clock(&self) -> &Clock;
 
-    /// Trusts the wall clock again if it is in doubt: durably corrects the trusted clock to the wall clock. If deletion
-    /// by age waits for a confirmation after a start, also confirms the clock, until the process ends. Resolves to
-    /// `true` if the clock was in doubt or unconfirmed.
+    /// If the wall clock is in doubt, trusts it again: durably corrects the trusted clock to the wall clock. If
+    /// deletion by age was behind at the start and waits for a confirmation of the clock, also ends that wait. Resolves
+    /// to `true` if the clock was in doubt or unconfirmed.
     fn accept_clock(&self) -> JournalFuture<'_, bool>;
 
     /// The state of the journal: the current value and every later change.
@@ -84,9 +84,8 @@ pub trait Journal: Send + Sync + 'static {
     /// The next events of a class after `after`, at most `max`, and the seq up to which the journal was searched.
     fn claim(&self, class: Class, after: u64, max: usize) -> JournalFuture<'_, Claim>;
 
-    /// Records how deliveries ended. The cursor and the rows change in one transaction, with a later commit, usually
-    /// within about a second. Resolves when the journal has queued the change; [`Journal::flush`] waits until it is
-    /// durable.
+    /// Records how deliveries ended. All changes of one call are committed in one transaction, usually within about a
+    /// second. Resolves when the journal has queued the changes; [`Journal::flush`] waits until they are durable.
     fn settle(&self, lane: LaneId, ends: Ends) -> JournalFuture<'_, ()>;
 
     /// Resolves when everything that was appended or settled before this call is durable.

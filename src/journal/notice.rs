@@ -12,9 +12,9 @@ use crate::{
     plural::counted,
 };
 
-/// The event that announces a dead letter. It names the event, the lane and the cause, but of the payload it has only
-/// the `eventName`. `None` if the dead letter is itself such an announcement: otherwise a handler that cannot deliver
-/// announcements would cause new ones without end.
+/// Returns the event that announces a dead letter. It names the handler, the lane, the event and the cause. From the
+/// event's payload it contains only the `eventName`. Returns `None` if the dead letter is itself an announcement,
+/// because a handler that cannot deliver announcements would otherwise cause new ones without end.
 pub(super) fn of_dead_letter(id: i64, lane: &LaneId, dead: &NewDead) -> Option<Draft> {
     let event = &dead.event;
     if event.is_own() {

@@ -20,8 +20,8 @@ pub struct HandlerPlace {
 pub struct LanePlace {
     /// The class of its events.
     pub class: Class,
-    /// The lane is done with every event up to this seq: it was delivered, filtered out, set aside, skipped, or became
-    /// a dead letter. Events before the handler's start count as done.
+    /// The lane is done with every event up to this seq. A lane is done with an event that was delivered, filtered out,
+    /// set aside or skipped, or that became a dead letter. Events before the handler's start count as done.
     pub cursor: u64,
     /// Number of stored events of both classes after the cursor.
     pub lag: u64,
@@ -62,7 +62,7 @@ pub enum RenameRefusal {
     /// The new name is configured in this process.
     #[error("a handler with the new name is running: stop the receiver, then rename with --journal FILE")]
     AtWork,
-    /// The new name already has delivery state: a rename would overwrite it or skip events.
+    /// The new name already has delivery state. A rename would overwrite that state or skip events.
     #[error(
         "the new name has delivery state of its own: use `bikhook replay` to deliver the missing events to it"
     )]

@@ -1,4 +1,4 @@
-//! Replays: deliver stored events to a handler again. Each replay has its own optional rate limit.
+//! Replays, which deliver stored events to a handler again. Each replay has its own optional rate limit.
 
 use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
 

@@ -15,8 +15,8 @@ pub enum JournalState {
         /// The handler whose undelivered events keep expired events from being deleted, if there is one.
         held_by: Option<Arc<str>>,
     },
-    /// The journal failed, and the process must end: for example a write, sync or checkpoint failed, or something else
-    /// changed the journal's files. The text is for the log and says which data may be lost.
+    /// The journal failed, for example because a write, sync or checkpoint failed, or because something else changed
+    /// the journal's files. The process must end. The text is for the log and says which data may be lost.
     Failed(Arc<str>),
     /// The journal was closed without a failure.
     Closed,

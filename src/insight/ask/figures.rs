@@ -43,7 +43,7 @@ names! {
         Source = "source",
         Store = "store",
         Channel = "channel",
-        /// The hour in which a message was first seen (UTC); the day, for messages older than `retention`.
+        /// The hour in which a message was first seen (UTC); the day, for messages older than `insight.retention`.
         Hour = "hour",
         /// The day in which a message was first seen (UTC).
         Day = "day",
@@ -98,11 +98,11 @@ pub struct FigureQuery {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FunnelRow {
-    /// The values of the group, in the order of `by`; null: the value is unknown.
+    /// The values of the group, in the order of `by`. An unknown value is null.
     pub group: Vec<Option<Arc<str>>>,
     /// Number of messages from customers.
     pub incoming: i64,
-    /// Number of messages to customers. `sent` to `deleted` each count some of these messages.
+    /// Number of messages to customers. The fields from `sent` to `deleted` count parts of these messages.
     pub messages: i64,
     /// Number of messages handed over to the channel.
     pub sent: i64,
@@ -122,7 +122,7 @@ pub struct FunnelRow {
     pub to_read: Percentiles,
 }
 
-/// Median, p90 and p99 of a duration, in milliseconds. Each value is at most 1/64 too long.
+/// Median, p90 and p99 of a duration, in milliseconds. Each value may be up to 1/64 longer than the exact one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Took")]
@@ -152,7 +152,7 @@ impl From<&Spread> for Percentiles {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FailureRow {
-    /// The values of the group, in the order of `by`; null: the value is unknown.
+    /// The values of the group, in the order of `by`. An unknown value is null.
     pub group: Vec<Option<Arc<str>>>,
     pub class: Arc<str>,
     /// The meaning of the class; empty if the table of failure classes has none for it.
@@ -245,7 +245,7 @@ struct CompiledQuery<'a> {
     by: &'a [Dimension],
     conditions: String,
     values: Vec<i64>,
-    /// The groups that are shown separately, without hours and days; `None`: all groups.
+    /// The groups that are shown and not counted as `other`, each without its hour or day; `None` if all are shown.
     shown: Option<HashSet<Vec<Option<i64>>>>,
 }
 

@@ -132,7 +132,7 @@ pub struct Timeline<S = MessageState> {
 #[serde(rename_all = "camelCase")]
 pub struct Sighting {
     pub seq: u64,
-    /// The reported status; null if the event reports none, such as a message from a customer.
+    /// The reported status; null if the event reports none, as for a message from a customer.
     pub status: Option<Arc<str>>,
     /// When the event was received, by our clock.
     pub at: Timestamp,

@@ -185,7 +185,7 @@ impl Path {
     }
 }
 
-/// Checks the conditions that the index does not decide.
+/// Checks all conditions except those on the message id and the customer, which `search` and [`paths`] check.
 fn passes(query: &SearchQuery, message: &MessageRow) -> bool {
     let is = |wanted: &Option<String>, has: Option<&str>| {
         wanted.as_ref().is_none_or(|wanted| has.is_some_and(|has| *canonical_address(wanted) == *has))

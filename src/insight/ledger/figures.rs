@@ -61,7 +61,7 @@ fn add_rows<const COLUMNS: usize>(
     Ok(())
 }
 
-/// The kind of a duration; the numbers are those in the file.
+/// The measured duration. The numbers are the values of the column `spread.measure`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Measure {
     ToDeliver = 0,
@@ -90,7 +90,7 @@ pub(super) struct FigureChanges {
 struct Counts {
     incoming: i64,
     messages: i64,
-    /// Messages that were sent, delivered, read and played. A read message also counts as sent and as delivered.
+    /// Number of messages per step: sent, delivered, read, played. A message counts for each step up to its highest.
     steps: [i64; 4],
     failed: i64,
     deleted: i64,

@@ -41,7 +41,7 @@ pub(super) struct StoredMessage {
 pub(super) enum StatusOrder {
     /// The first event of the message.
     First,
-    /// Any other event about the message.
+    /// A later event that is neither disordered nor repeated.
     Next,
     /// A status that arrives after a status of a later step, such as `sent` after `read`.
     Disordered,
@@ -133,7 +133,8 @@ impl StoredMessage {
         self.last_at = self.last_at.max(event.came_at);
         self.merged.deleted |= fact.is_deleted;
         if let Some(status) = fact.status.filter(|_| !self.incoming) {
-            // The text is cut before it is merged and classified, so that a stored text gives the same result again.
+            // Insight's file stores the cut reason. When the message changes later, its failure class is computed from
+            // the stored reason, and must be the same as now. So the reason is cut before it is used.
             let reason = fact.failure_reason.map(|text| excerpt(text, REASON_CHARS));
             self.merged.merge(status, reason.as_deref());
             if let Some(first) = self.first_time_of(status) {
@@ -167,7 +168,7 @@ impl StoredMessage {
         }
     }
 
-    /// Returns whether the message failed and has not arrived since.
+    /// Returns true if this outgoing message failed and no status shows that it arrived.
     pub(super) fn is_failure(&self) -> bool {
         !self.incoming && self.merged.state() == MessageState::Failed
     }

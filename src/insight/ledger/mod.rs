@@ -1,8 +1,8 @@
 //! Turns events into rows. Each batch is one transaction that includes the cursor, so each event is counted exactly
 //! once.
 //!
-//! A batch touches the same messages, customers and figures many times: each is read once, changed in memory, and
-//! written once. When a message changes, its old share of the figures is subtracted and the new one added.
+//! A batch may change the same message, customer or figure many times. So the changes are collected in memory, and each
+//! row is written once. When a message changes, its old share of the figures is subtracted and the new one added.
 
 mod figures;
 mod message;
@@ -44,8 +44,8 @@ pub struct Ledger {
     words: WordIds,
     next_message: i64,
     cursor: u64,
-    /// The last hour whose figures do not change; those of earlier hours do not change either. A rebuild sets the hour,
-    /// because the journal no longer has all events up to it.
+    /// Batches do not change the figures of this hour and of earlier ones. A rebuild keeps these figures and sets this
+    /// hour, because the journal no longer has all their events.
     figures_after: i64,
     /// The day for which `fold_old_words` last ran, in days since the epoch; `None` if it has not run in this process.
     folded_day: Option<i64>,
@@ -63,7 +63,7 @@ struct BatchChanges {
     figures: FigureChanges,
 }
 
-/// A message that a batch has read.
+/// A message that a batch changes.
 struct ChangedMessage {
     row: StoredMessage,
     /// The row in the file before the batch; `None` for a new message.
@@ -161,7 +161,7 @@ impl Ledger {
             for table in ["message", "sighting", "occurrence", "contact", "reason", "heard"] {
                 ledger.connection.execute(&format!("DELETE FROM {table}"), [])?;
             }
-            // An empty journal can restore nothing: all figures stay, and later events are added to them.
+            // An empty journal can restore nothing. So all figures stay, and later events are added to them.
             if let Some(kept) = kept {
                 for (table, ..) in TABLES {
                     ledger.connection.execute(&format!("DELETE FROM {table} WHERE at > ?1"), [kept])?;

@@ -14,9 +14,11 @@ use crate::{clock::Timestamp, settings::Period};
 const PURGE_ROWS: usize = 2_000;
 
 impl Ledger {
-    /// Deletes a part of the data that is older than `retention`. Returns whether there may be more; if not, sums old
-    /// figures per day and replaces old words. The age of data is computed from a stored time instead of `now`. After a
-    /// correction of the clock, the stored time may be far behind `now`; it catches up by at most a day per hour.
+    /// Deletes a part of the data that is older than `retention`. Returns whether more such data may be left. If none
+    /// is left, also sums old figures per day and replaces old words.
+    ///
+    /// The age of data is computed from the mark `deletion` instead of `now`. The mark follows `now`, but moves by at
+    /// most a day per hour. So a clock that jumps ahead does not delete all data at once.
     ///
     /// # Errors
     /// Returns SQLite errors.

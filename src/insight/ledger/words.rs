@@ -11,8 +11,8 @@ use super::{
 };
 use crate::event::{Event, WORD_CHARS, excerpt};
 
-/// Maximum number of slices, plus one per source. At the limit, messages of a new combination of words are counted in
-/// the extra slice of their source.
+/// Maximum number of slices, without the extra slice of each source. At the limit, messages of a new combination of
+/// words are counted in the extra slice of their source.
 pub(super) const MAX_SLICES: usize = 50_000;
 /// Maximum number of customer ids in memory, enough for the active customers. At the limit all are dropped.
 const CACHED_CONTACTS: usize = 200_000;
@@ -120,8 +120,8 @@ impl WordIds {
         self.words[kind as usize].len()
     }
 
-    /// Returns the id of a slice. Stores a new one. At the limit, returns the slice of the same source whose other
-    /// values are [`OTHER`].
+    /// Returns the id of a slice. Stores a new slice. If there are already [`MAX_SLICES`], returns the id of
+    /// [`Self::other_slice`] instead of storing one.
     pub(super) fn slice(&mut self, connection: &Connection, slice: Slice) -> rusqlite::Result<i64> {
         if let Some(id) = self.slices.get(&slice) {
             return Ok(*id);

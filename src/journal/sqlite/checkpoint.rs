@@ -32,7 +32,7 @@ const PASSES: u32 = 3;
 /// Limit of the log: 256 MiB of pages. While the log has more frames than this, intake waits until the log is reset.
 pub(super) const MAX_FRAMES: u32 = 65_536;
 const PACE: Duration = Duration::from_millis(10);
-/// One tick every 25 rounds: every 250 ms.
+/// The thread sends a [`WriterOp::Tick`] every 25 rounds of its loop, which is every 250 ms.
 const ROUNDS_PER_TICK: u32 = 25;
 
 /// Delay after a copy that failed for lack of space.
@@ -58,8 +58,8 @@ pub(super) fn spawn(
     mut copy: impl FnMut() -> CopyOutcome + Send + 'static,
 ) -> std::io::Result<JoinHandle<()>> {
     thread::Builder::new().name("journal-checkpoint".to_owned()).spawn(move || {
-        // If this thread panics, the journal must fail: without checkpoints the log would grow to its limit and stop
-        // intake.
+        // If this thread panics, the journal must fail, because without checkpoints the log would grow to its limit and
+        // stop intake.
         let _watched = shared.watch("journal-checkpoint");
         let mut round = 0_u32;
         let mut not_before = None;
@@ -136,11 +136,11 @@ impl Copier {
 }
 
 /// Copies the last frames, so that the next commit resets the log. The writer calls this between two groups. Returns
-/// `false` if another connection is in the way: a reader outside this process, or a running copy.
+/// `false` if the database is busy, or if another connection is in the way: a reader outside this process, or a running
+/// copy.
 ///
 /// # Errors
-/// Returns SQLite errors, except that the database is busy. Each returned error fails the journal, unless the disk is
-/// full.
+/// Returns the other SQLite errors. Each of them fails the journal, unless the disk is full.
 pub(super) fn finish(connection: &Connection, shared: &SharedState) -> rusqlite::Result<bool> {
     let _alone = shared.pages.write().unwrap_or_else(std::sync::PoisonError::into_inner);
     match connection.wal_checkpoint_v2(DEFAULT_NAME, CheckpointMode::PASSIVE) {

@@ -46,7 +46,8 @@ impl JournalWriter {
             }
             return;
         };
-        // Retention frees only pages inside the database file, so it can end only the shortage `Reserve`.
+        // `held_by` is a handler whose undelivered events retention must keep. Deleting events frees only pages inside
+        // the database file, so it can end only the shortage `Reserve`.
         let held_by = match shortage {
             Shortage::Reserve => self.held_by(),
             Shortage::FileSystem | Shortage::Refused => None,
@@ -123,8 +124,9 @@ impl JournalWriter {
         }
     }
 
-    /// Runs one slice of retention. An unreadable page pauses only the deletion: old events that stay longer are no
-    /// reason to stop intake, and a restart would meet the same page.
+    /// Runs one slice of retention. An unreadable page pauses only the deletion. It does not stop intake, because
+    /// intake does not need the old events to be deleted. A restart would not help, because it would meet the same
+    /// page.
     fn delete(&mut self) -> Result<(), (&'static str, rusqlite::Error)> {
         if self.deletion_paused.is_some_and(|until| Instant::now() < until) {
             return Ok(());

@@ -1,9 +1,9 @@
 //! The key directory: an in-memory index of the keys in the deduplication window.
 //!
-//! An entry has 8 bytes: 32 bits of the key and the low 32 bits of its seq. It only says where to look: a hit is
-//! confirmed by reading the key's row. The window never spans 2³² events, so the low bits and the tip determine the
-//! whole seq. The index is split into shards to keep each growth step short: when a shard doubles, only 1/256 of the
-//! entries move.
+//! An entry has 8 bytes: 32 bits of the key and the low 32 bits of its seq. An entry only says where the key may be, so
+//! each hit is confirmed by reading the key's row. The window never spans 2³² events, so the low bits and the tip
+//! determine the whole seq. The index is split into 256 shards to keep each growth step short, because when a shard
+//! doubles, only 1/256 of the entries move.
 
 use hashbrown::{HashTable, hash_table::Entry as Slot};
 

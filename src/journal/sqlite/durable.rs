@@ -82,8 +82,8 @@ impl Durable {
         Ok(Self { log, under_way, queue: Some(queue), thread: Some(thread) })
     }
 
-    /// Makes a group durable and answers its callers. If `more` operations are queued, or the thread still has
-    /// groups, the thread does it; otherwise this call does it.
+    /// Makes a group durable and answers its callers. The sync thread does the work if it still has other groups, or if
+    /// `more` says that more operations are queued. Otherwise this call does the work.
     pub(super) fn make(&self, group: CommittedGroup, more: bool) {
         if !more && self.under_way.load(Acquire) == 0 {
             return self.log.make(vec![group]);
@@ -121,7 +121,7 @@ fn work(log: &LogFile, under_way: &AtomicUsize, groups: &Receiver<CommittedGroup
 
 impl LogFile {
     fn make(&self, groups: Vec<CommittedGroup>) {
-        // After a failed sync, a later sync may succeed although data was lost: do not trust it.
+        // After a failed sync, a later sync may succeed although data was lost. So do not sync again.
         if !self.shared.failed()
             && let Err(error) = self.file.sync_data()
         {

@@ -1,10 +1,10 @@
 //! Clock eras: each correction of the trusted clock starts one. They are needed to compute the age of older rows.
 //!
-//! Within an era `received_at` never falls, so a bisection finds a time; across eras it may fall. Rows of an earlier
-//! era keep their times, but their age takes the later corrections into account. A row cannot be younger than the
-//! correction that followed it. If a correction is larger than any plausible downtime, the clock was wrong before it.
-//! Then the size of the correction is added to the times of older rows, so that the correction does not make these rows
-//! older.
+//! Within an era `received_at` never falls, so a bisection can find the first row of a time. From one era to the next,
+//! `received_at` may fall. Rows of an earlier era keep their times, but their age takes the later corrections into
+//! account. A row cannot be younger than the correction that followed it. If a correction is larger than any plausible
+//! downtime, the clock was wrong before it. Then the size of the correction is added to the times of older rows, so
+//! that the correction does not make these rows older.
 
 use rusqlite::{Connection, params};
 

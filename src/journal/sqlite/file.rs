@@ -28,8 +28,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 /// The database file of a journal, locked for this process until this value is dropped or released.
 pub(super) struct DatabaseFile {
     path: PathBuf,
-    /// Stays open until the last connection is closed: closing this file drops all POSIX locks of this process on it,
-    /// including those of SQLite.
+    /// Stays open until the last connection is closed, because closing this file drops all POSIX locks of this process
+    /// on it, including those of SQLite.
     data: Mutex<Option<File>>,
     lock: Lock,
 }

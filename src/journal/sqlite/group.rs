@@ -16,7 +16,8 @@ use crate::{
     journal::{AppendBatch, AppendReceipt, RetryOf},
 };
 
-/// Maximum number of events per row of `key_run`. To compare a key with a stored key, one row is read.
+/// Maximum number of events per row of `key_run`. It is low, because each comparison with a stored key reads a whole
+/// row.
 const RUN: usize = 128;
 /// Bytes per event in a run: 16 of the key, 16 of the content's digest.
 pub(super) const ENTRY: usize = 32;
@@ -198,7 +199,8 @@ impl<'a> CommitGroup<'a> {
                 "UPDATE quarantine SET count = count + 1, last_at = ?2, era = ?3 WHERE digest = ?1",
             )?
             .execute(params![digest.as_slice(), self.moment.at.as_ms(), self.moment.era])?;
-        // Not an upsert: `INSERT … ON CONFLICT DO UPDATE` would use up an id even if it only updates.
+        // The two statements are not one upsert, because `INSERT … ON CONFLICT DO UPDATE` would use up an id even if it
+        // only updates.
         if again > 0 {
             return Ok(());
         }

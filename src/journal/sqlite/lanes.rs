@@ -17,8 +17,8 @@ use crate::{
     journal::{Aside, Ends, Enrolment, LaneId, LaneStart, NewDead, notice},
 };
 
-/// The longest plausible time from [`NewDead::at`] to the settle of the dead letter. After a longer time, the clock of
-/// the lane must differ from the clock of the journal.
+/// The longest plausible time from [`NewDead::at`] to the settle of the dead letter. A longer time shows that the clock
+/// of the lane differs from the clock of the journal.
 const SETTLED_WITHIN_MS: i64 = 3_600_000;
 
 /// SQL that marks events past the cursor as settled, before their dead letters are deleted. After a restart, only the
@@ -77,7 +77,7 @@ struct PendingLane {
 struct KnownLane {
     id: i64,
     cursor: u64,
-    /// True if the handler is configured in this run: then its undelivered events are protected from retention.
+    /// True if the handler is configured in this run. Only then retention keeps its undelivered events.
     configured: bool,
     /// Id of the lane that gets this lane's dead letters: the handler's own lane of the same class.
     home: i64,
@@ -262,7 +262,8 @@ impl Lanes {
     }
 }
 
-/// Reads the rows of all lanes. [`Lanes::apply_replay_lanes`] applies those of replays after the commit.
+/// Reads the rows of all lanes. The transaction that starts or ends a replay calls this function.
+/// [`Lanes::apply_replay_lanes`] applies the rows of replays after the commit.
 pub(super) fn stored_lanes(connection: &Connection) -> rusqlite::Result<Vec<StoredLane>> {
     let mut select = connection.prepare_cached("SELECT id, handler, class, cursor, replay FROM lane")?;
     let rows = select.query_map([], |row| {

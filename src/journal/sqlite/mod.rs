@@ -1,11 +1,11 @@
 //! The embedded journal: one SQLite file, written by one thread.
 //!
 //! New events and keys are always appended at the end, and the oldest are deleted first. The keys of the deduplication
-//! window are indexed in memory (`directory`): a unique index on random ids would dirty one page per event and slow
-//! down as it grows. Requests that arrive together share one commit (`writer`, `group`). Checkpoints run in a thread
-//! beside the writer (`checkpoint`). After a failed write, sync or checkpoint the data on disk is unknown, so the
-//! journal reports the failure and rejects everything. A full disk is not a failure: intake resumes when there is space
-//! again.
+//! window are indexed in memory (`directory`), because a unique index on random ids would dirty one page per event and
+//! slow down as it grows. Requests that arrive together share one commit (`writer`, `group`). Checkpoints run in a
+//! thread beside the writer (`checkpoint`). After a failed write, sync or checkpoint the data on disk is unknown, so
+//! the journal reports the failure and rejects everything. A full disk is not a failure: intake resumes when there is
+//! space again.
 
 mod checkpoint;
 mod chores;
@@ -337,8 +337,8 @@ impl Journal for SqliteJournal {
             let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
             let joined =
                 tokio::task::spawn_blocking(move || threads.into_iter().all(|thread| thread.join().is_ok()));
-            // Release the file only after every connection is closed: the release closes the file, and closing the file
-            // drops all POSIX locks of this process on it, including those of SQLite.
+            // Release the file only after every connection is closed. The release closes the file, and that drops all
+            // POSIX locks of this process on it, including those of SQLite.
             let joined = joined.await.unwrap_or(false);
             if joined && self.pages.file.release().is_ok() { result } else { Err(Error::Failed) }
         })

@@ -115,7 +115,8 @@ fn sync_log(file: &DatabaseFile, connection: &Connection) -> Result<File, Journa
 
 fn empty_log(file: &DatabaseFile, connection: &Connection) -> Result<(), JournalOpenError> {
     match connection.wal_checkpoint_v2(DEFAULT_NAME, CheckpointMode::TRUNCATE) {
-        // Not an error: the pages can still be read from the log, and there may be space later.
+        // A full disk is not an error here, because the pages can still be read from the log, and there may be space
+        // later.
         Err(error) if disk::is_full_sqlite(&error, file.path()) => {
             tracing::warn!(
                 %error,

@@ -19,7 +19,7 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<Pauses> {
     rows.collect::<rusqlite::Result<BTreeMap<_, _>>>().map(Arc::new)
 }
 
-/// Pauses a handler. Returns one element, or none if it was already paused.
+/// Pauses a handler. Returns `[1]`; empty if the handler was already paused.
 pub(super) fn insert(connection: &Connection, handler: &str, pause: &Pause) -> rusqlite::Result<Vec<i64>> {
     let changed = connection
         .prepare_cached("INSERT OR IGNORE INTO pause (handler, at, reason) VALUES (?1, ?2, ?3)")?
@@ -27,7 +27,7 @@ pub(super) fn insert(connection: &Connection, handler: &str, pause: &Pause) -> r
     Ok(vec![1; changed])
 }
 
-/// Resumes a handler. Returns one element, or none if it was not paused.
+/// Resumes a handler. Returns `[1]`; empty if the handler was not paused.
 pub(super) fn remove(connection: &Connection, handler: &str) -> rusqlite::Result<Vec<i64>> {
     let changed = connection.prepare_cached("DELETE FROM pause WHERE handler = ?1")?.execute([handler])?;
     Ok(vec![1; changed])

@@ -62,16 +62,17 @@ pub(super) fn refusal(
            OR EXISTS (SELECT 1 FROM settle WHERE settle.lane = lane.id AND upto <> lane.cursor)
            OR EXISTS (SELECT 1 FROM aside WHERE aside.lane = lane.id)
            OR EXISTS (SELECT 1 FROM dead WHERE dead.lane = lane.id))";
-    // The cursor history is kept for some days only, so compare the cursors too: the rename must not make `new` skip
-    // events.
+    // After the rename, `new` has the cursor of `old`. If that cursor is higher than the present cursor of `new`, the
+    // rename would make `new` skip events. The cursor history may not show this, because it is kept for some days only.
+    // So compare the cursors, too.
     let ahead = "SELECT 1 FROM lane AS old JOIN lane AS new ON new.class = old.class AND new.replay = 0
          WHERE old.handler = ?1 AND old.replay = 0 AND new.handler = ?2 AND old.cursor > new.cursor";
     let is_ahead = connection.prepare_cached(ahead)?.exists([old, new])?;
     Ok((is_ahead || has(progressed, new)?).then_some(RenameRefusal::Progressed))
 }
 
-/// Renames `old` to `new`: cursors, events set aside, dead letters, replays, the pause. Returns one element, or none
-/// if the rename was refused.
+/// Renames `old` to `new`: cursors, events set aside, dead letters, replays, the pause. Returns `[1]`; empty if the
+/// rename was refused.
 pub(super) fn rename(connection: &Connection, old: &str, new: &str) -> rusqlite::Result<Vec<i64>> {
     if old == new || refusal(connection, old, new)?.is_some() {
         return Ok(Vec::new());

@@ -66,7 +66,8 @@ impl Recent {
     }
 
     fn inner(&self) -> MutexGuard<'_, RecentEvents> {
-        // No code under this lock panics half-way through a change.
+        // No code under this lock panics half-way through a change, so the events are valid even if the lock is
+        // poisoned.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

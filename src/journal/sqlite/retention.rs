@@ -1,6 +1,7 @@
-//! Deletes expired rows: old events that every configured handler has passed, keys outside the deduplication window,
-//! old settles, dead letters and quarantine entries. One slice is deleted at a time, between two groups. Keys over the
-//! limit of the window are deleted in the transaction of the group that exceeds the limit.
+//! Deletes expired rows: old events that no configured handler still needs, keys outside the deduplication window, old
+//! settles, dead letters and quarantine entries. One slice is deleted at a time, in a separate transaction between two
+//! groups (a group is the batches of one commit). Keys over the limit of the window are deleted in the transaction of
+//! the group that exceeds the limit.
 
 use std::{
     sync::Arc,
@@ -51,8 +52,9 @@ impl Retention {
 }
 
 impl JournalWriter {
-    /// Evicts the oldest key runs while there are more keys than `dedup_keys`. Runs in the transaction of a group that
-    /// adds `new` keys to those of the directory. If the limit was lowered, several groups are needed to reach it.
+    /// Evicts the oldest key runs while there are more keys than `dedup_keys`. Must be called in the transaction of a
+    /// group that adds `new` keys to those of the directory. If the limit was lowered, several groups are needed to
+    /// reach it.
     pub(super) fn make_room_for_keys(&self, new: u64) -> rusqlite::Result<EvictedKeys> {
         let keys = self.directory.len() + new;
         let over = keys.saturating_sub(self.settings.dedup_keys).min(new + KEYS_AT_ONCE);
@@ -123,7 +125,7 @@ impl JournalWriter {
             retention.low = to + 1;
         }
         if !full_slice && !more {
-            // Wait for more rows: otherwise each group would cost a second commit to delete only a few.
+            // Wait for more rows. Otherwise each group would cost a second commit, which deletes only a few rows.
             retention.idle_since = Some(Instant::now());
         }
         if sweep && !more {
@@ -213,8 +215,8 @@ impl JournalWriter {
 
     /// Deletes old settles, dead letters and quarantine entries. Returns whether there may be more.
     fn sweep_rows(&self, now: Timestamp) -> rusqlite::Result<bool> {
-        // A dead letter that is marked for retry is deleted only if its handler is not configured: then no lane retries
-        // it.
+        // A dead letter that is marked for retry is deleted only if its handler is not configured, because then no lane
+        // retries it.
         let not_configured = self.lanes.not_configured();
         let old = format!(
             "(SELECT id FROM dead WHERE died_at < (SELECT at FROM horizon WHERE era = dead.era)

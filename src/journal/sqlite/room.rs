@@ -3,11 +3,11 @@
 //! Two limits protect the reserve. First, the free space of the file system plus the free pages of the database file
 //! must exceed the reserve; free pages count because deleted rows do not shrink the file. Second, the free space of the
 //! file system alone must exceed half of the reserve, because the write-ahead log, its `-shm` index, insight and the
-//! files of handlers need space outside the database file. A quota is not measured: after the disk has refused a write,
-//! the disk counts as full until a probe succeeds. Here a probe is a test write of some MiB.
+//! files of handlers need space outside the database file. These limits do not include quotas. So after the disk has
+//! refused a write, it counts as full until a probe succeeds. Here a probe is a test write of some MiB.
 //!
-//! Intake that was stopped resumes only with a margin above the limit. Otherwise it would stop and resume with each
-//! row that retention deletes.
+//! Intake that was stopped resumes only with a margin above the limit. Otherwise it would stop and resume with each row
+//! that retention deletes.
 
 use std::{
     path::{Path, PathBuf},
@@ -95,7 +95,7 @@ impl DiskRoom {
     }
 
     /// Measures the space. Also returns why intake must stop, if it must. A failed measurement alone does not stop
-    /// intake: if the disk is full, the next write fails and stops intake.
+    /// intake, because if the disk is full, the next write fails and stops intake.
     pub(super) fn check(&mut self, connection: &Connection) -> (Option<SpaceMeasurement>, Option<Shortage>) {
         let measured = self.measure(connection);
         if let Err(error) = &measured

@@ -45,8 +45,8 @@ pub(super) struct SharedState {
     pub oldest_key_ms: AtomicI64,
     /// Frames in the write-ahead log since it was last reset.
     pub wal_frames: AtomicU32,
-    /// True after the checkpointer has copied nearly everything, or as much as it could: the writer copies the rest
-    /// between two groups.
+    /// True after the checkpointer has copied nearly everything, or as much as it could. Then the writer copies the
+    /// rest between two groups.
     pub reset_wanted: AtomicBool,
     /// A reader holds this lock shared during one page, which is one read transaction. The writer locks it exclusively
     /// to reset the log.
@@ -105,7 +105,7 @@ impl SharedState {
     /// Fails the journal because something else changed its files. The error text says which data may be lost.
     pub(super) fn tampered(&self, what: Tampering) {
         self.end(&what.to_string());
-        // Ignore later changes: the first one is already reported.
+        // Ignore later changes, because the first one is already reported.
         drop(self.tampering.set(what));
     }
 

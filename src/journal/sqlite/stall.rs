@@ -59,7 +59,7 @@ impl Waiting {
     }
 }
 
-/// Starts the thread that watches for a stall. It ends when the returned sender is dropped.
+/// Starts the thread that watches for a stall. The thread ends when the returned sender is dropped.
 ///
 /// # Errors
 /// Returns an error if the thread cannot be started.

@@ -214,7 +214,8 @@ impl JournalWriter {
                 if settle {
                     self.lanes.commit_failed();
                 }
-                // Nothing was stored. `classify` fails the journal, unless the error is transient.
+                // After a transient error, nothing was stored. After any other error, what is on disk is unknown, so
+                // `classify` fails the journal.
                 let verdict = self.classify("commit", &error);
                 self.roll_back();
                 work.refuse(&verdict);
@@ -262,8 +263,8 @@ impl JournalWriter {
         Ok(stored)
     }
 
-    /// Writes a change within the open transaction. Returns the ids of the rows that it changed; one element if a
-    /// change without ids had an effect.
+    /// Writes a change within the open transaction. Returns the ids of the rows that it changed, or `[1]` if a change
+    /// without ids had an effect.
     fn write_change(
         &self,
         change: &JournalChange,
@@ -353,8 +354,8 @@ impl JournalWriter {
         }
     }
 
-    /// Busy and full are transient errors. Any other error fails the journal: after a failed write or sync the data
-    /// on disk is unknown.
+    /// Busy and full are transient errors. Any other error fails the journal, because after a failed write or sync the
+    /// data on disk is unknown.
     pub(super) fn classify(&mut self, doing: &str, error: &rusqlite::Error) -> AppendError {
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => AppendError::Busy,
@@ -380,7 +381,7 @@ impl JournalWriter {
     }
 
     fn close(self, reply: ReplySender<()>) {
-        // The last group has written the pending settles. This notes the time for the next start.
+        // The last group has written the pending settles. Now only the time for the next start has to be noted.
         if !self.shared.failed()
             && let Err(error) = self.note_clock()
         {
