@@ -62,8 +62,8 @@ pub fn probe(file: &Path) -> io::Result<()> {
     let path = folder::with_suffix(file, "-probe");
     folder::if_exists(fs::remove_file(&path))?;
     let mut probe = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-    // The file is deleted while it is open: no other process can open it, and its space is freed even if this process
-    // dies.
+    // The file is deleted while it is open, so that no other process can open it and its space is freed even if this
+    // process dies.
     fs::remove_file(&path)?;
     let zeros = vec![0; 64 << 10];
     for _ in 0..PROBE_BYTES / zeros.len() {

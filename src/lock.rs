@@ -21,8 +21,8 @@ pub fn lock_of(guarded: &Path) -> PathBuf {
     with_suffix(guarded, ".lock")
 }
 
-/// A held lock. It is released when this value is dropped and whenever the process ends. The lock file stays: if it
-/// were deleted, two processes could hold locks on two different files.
+/// A held lock. It is released when this value is dropped and whenever the process ends. The lock file is never
+/// deleted, because otherwise two processes could hold locks on two different files.
 #[derive(Debug)]
 pub struct Lock {
     path: PathBuf,

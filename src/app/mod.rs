@@ -45,8 +45,8 @@ const STALLED_GRACE: Duration = Duration::from_secs(2);
 const OTHER_FILES: usize = 256;
 /// Time for an operator's request to finish after everything else has stopped.
 const OPERATOR_GRACE: Duration = Duration::from_secs(1);
-/// Maximum number of operators' connections. For a further connection, the one that has been idle longest is closed; if
-/// none is idle, one with an unfinished head.
+/// Maximum number of operators' connections. For a further connection, the one that has been idle longest is closed. If
+/// none is idle, one with an unfinished head is closed.
 const OPERATOR_CONNECTIONS: usize = 128;
 const SUMMARY_EVERY: Duration = Duration::from_secs(60);
 
@@ -168,8 +168,8 @@ pub async fn serve(
     running.stop(ended).await
 }
 
-/// The running tasks in the order in which they stop, each with its signal. The operator's side stops last, so that an
-/// operator can watch intake and lanes stop.
+/// The journal, and the running tasks in the order in which they stop, each with the signal that stops it. The
+/// operator's side stops last, so that an operator can watch intake and lanes stop.
 struct Running {
     journal: Arc<dyn Journal>,
     not_ready: watch::Sender<bool>,

@@ -18,7 +18,8 @@ use crate::clock::since_boot_ms;
 /// Seconds since something last arrived, or since this value was created if nothing ever did. Clones share one state.
 #[derive(Clone, Debug)]
 pub struct Silence {
-    /// When something last arrived, in ms since boot because the wall clock may jump; `i64::MIN` if nothing ever did.
+    /// When something last arrived, or `i64::MIN` if nothing ever arrived. In ms since boot, because the wall clock may
+    /// jump.
     last_ms: Arc<AtomicI64>,
     made_ms: i64,
 }

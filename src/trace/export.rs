@@ -59,9 +59,9 @@ impl ExporterError {
 pub struct Exporter(SdkTracerProvider);
 
 impl Exporter {
-    /// Starts the export to `base`, a URL such as `http://127.0.0.1:4318`. If `base` is `None`, exports to the URL of
-    /// the standard variables. Returns `None` if no URL is set or `OTEL_SDK_DISABLED` is `true`. Must not be called on
-    /// a thread of an async runtime, because the HTTP client is a blocking one.
+    /// Starts the export to `base`, a URL such as `http://127.0.0.1:4318`. If `base` is `None`, exports to the URL in
+    /// the environment variables [`VARIABLES`]. Returns `None` if no URL is set or `OTEL_SDK_DISABLED` is `true`. Must
+    /// not be called on a thread of an async runtime, because the HTTP client is a blocking one.
     ///
     /// # Errors
     /// Returns an [`ExporterError`] if the HTTP client or the exporter cannot be created.

@@ -3,8 +3,8 @@
 //!
 //! All spans are created here, with `tracing`, under [`TARGET`]. Only the exporter listens to that target; without an
 //! exporter, a span costs one read of an atomic. Spans contain names from the configuration, ids of requests, numbers,
-//! outcomes and classes of failures, but nothing of the payloads. The span of a request ends before its events are
-//! delivered. The field `seq` links it to the spans of the deliveries.
+//! outcomes and error classes, but nothing of the payloads. The span of a request ends before its events are delivered.
+//! The field `seq` links it to the spans of the deliveries.
 
 #[cfg(feature = "otel")]
 mod export;
@@ -102,7 +102,7 @@ pub fn deliver(handler: &str, lane: &str, load: Load) -> Span {
     )
 }
 
-/// Records the outcome of a delivery, with the class of the failure if it failed.
+/// Records the outcome of a delivery, and the error class if the delivery failed.
 pub fn delivered(span: &Span, outcome: &str, class: Option<&str>) {
     span.record("outcome", outcome);
     if let Some(class) = class {
