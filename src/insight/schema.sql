@@ -115,7 +115,7 @@ CREATE TABLE figure (
   delivered   INTEGER NOT NULL,
   read        INTEGER NOT NULL,
   played      INTEGER NOT NULL,
-  failed      INTEGER NOT NULL,           -- a `failed` was received, but no later step
+  failed      INTEGER NOT NULL,           -- failed, and no status shows that the message arrived
   deleted     INTEGER NOT NULL,
   PRIMARY KEY (at, slice)
 ) WITHOUT ROWID;
