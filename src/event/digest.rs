@@ -12,12 +12,12 @@ use sha2::{Digest as _, Sha256};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key(pub [u8; 16]);
 
-/// A digest of an event's content, which is its rendering (BIK T7). Among events with the same key, it distinguishes a
+/// A digest of an event's content. The content is the rendered event (BIK T7). Among events with the same key, it distinguishes a
 /// duplicate from a conflict. The first 16 bytes of a SHA-256.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ContentDigest(pub [u8; 16]);
 
-/// A lane makes the first attempts for events with the same order key in order of `seq`. The first 8 bytes of the
+/// Events with the same order key get their first attempt in order of `seq`, within a lane. The first 8 bytes of the
 /// SHA-256 of the source and the `messageId`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OrderKey(pub u64);

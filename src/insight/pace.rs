@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 const GATHER: Duration = Duration::from_millis(50);
 /// Insight has caught up if it is fewer events behind than this.
 const CAUGHT_UP: u64 = 2_000;
-/// The pause after the first failure of the file or the journal. It grows with each failure in a row, up to
+/// The pause after the first failure of insight's file or of the journal. It grows with each failure in a row, up to
 /// [`LONGEST_REST`].
 const REST: Duration = Duration::from_secs(5);
 /// The longest pause after a failure.
@@ -24,7 +24,7 @@ const LONGEST_GIVE_WAY: Duration = Duration::from_secs(4);
 /// The state that the next pause depends on.
 pub(super) struct InsightPace {
     failures: u32,
-    /// The tip when the previous batch began, and when that batch began.
+    /// The tip at the start of the previous batch, and the time of that start.
     before: (u64, Instant),
 }
 

@@ -17,7 +17,7 @@ use crate::{
 };
 
 impl Lane {
-    /// Starts all deliveries that may start now. Returns whether there were any.
+    /// Starts all deliveries that may start now. Returns whether anything changed, even if no delivery started.
     pub(super) async fn start(&mut self, now: Timestamp) -> bool {
         if self.is_paused() || self.must_yield() {
             return false;
@@ -128,7 +128,7 @@ impl Lane {
 
     /// Starts a search: one message per delivery, as many in flight as allowed.
     async fn search(&mut self, now: Timestamp) -> bool {
-        // A search that starts without a wait tries only new messages, because the others have just failed.
+        // The first search starts without a wait. It tries only new messages, because the others have just failed.
         let again = if self.condition.searches == 0 { 0 } else { policy::DOUBTS };
         let heads = self.window.least_tried(self.choice(), again);
         if heads.is_empty() {
@@ -217,8 +217,8 @@ impl Lane {
     }
 
     /// Set-aside events up to this seq may be tried. After a restart, the events before a set-aside event are claimed
-    /// first, because they may belong to the same message. If nothing more can be claimed, all set-aside events may be
-    /// tried.
+    /// first, because they may belong to the same message. If the lane can neither set more events aside nor claim more,
+    /// all set-aside events may be tried.
     pub(super) fn aside_upto(&self) -> u64 {
         let claims_no_more = self.window.len() >= policy::DOUBTED_MAX || self.is_far_ahead();
         let stands_still = self.aside_is_full() && claims_no_more;

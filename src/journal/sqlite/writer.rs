@@ -1,9 +1,9 @@
 //! The only thread that writes.
 //!
-//! It collects the queued operations into one group, stores the group in one transaction, commits, and only then adds
-//! the keys to the directory. A failed commit leaves nothing behind: no row, no key, no seq. Once the group is durable
-//! (`durable`), the lanes see the events and every caller is answered. Between two groups the writer does its `chores`,
-//! such as a slice of retention and the last frames of a checkpoint.
+//! It collects the queued operations into one group, stores the group in one transaction, and commits. Only then it adds
+//! the keys to the index in memory (`directory`). A failed commit leaves nothing behind: no row, no key, no seq. Once
+//! the group is durable (`durable`), the lanes see the events and every caller is answered. Between two groups the
+//! writer does its `chores`, for example the deletion of some expired events, or the end of a checkpoint.
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -41,8 +41,8 @@ use crate::{
 const GROUP_BYTES: usize = 1 << 19;
 /// Maximum number of operations in a group.
 const GROUP_OPS: usize = 4_096;
-/// Pending settles are added to a commit of appends once they have waited this long. A commit with another change takes
-/// them at once.
+/// Pending settles are added to a commit of appends once they have waited this long. A commit
+/// with a `JournalChange` takes them at once.
 const SETTLE_RIDES: Duration = Duration::from_millis(100);
 /// Pending settles get a commit of their own once they have waited this long.
 const SETTLE_LATEST: Duration = Duration::from_millis(900);
@@ -68,13 +68,13 @@ pub(super) struct JournalWriter {
     pub room_measured: Option<Instant>,
     /// The highest seq ever assigned.
     pub tip: u64,
-    /// The latest `received_at` of this era.
+    /// The latest `received_at` since the last correction of the trusted clock.
     pub received_at: Timestamp,
     /// The trusted clock, which stamps stored rows.
     pub clock: Clock,
     /// The corrections of the trusted clock.
     pub eras: Eras,
-    /// When the clocks were last compared, and when the time was last noted in the file.
+    /// When the trusted clock was last compared with the wall clock, and when its time was last stored in the journal.
     pub clock_seen: [Option<Instant>; 2],
     pub settings: Settings,
     /// Chores failed and are paused until this time. The failure is logged once.
@@ -111,8 +111,9 @@ impl Work {
 /// Results of a transaction, to be applied to the writer's state after the commit.
 #[derive(Default)]
 struct StoredGroup {
-    /// The times of the new events.
+    /// The trusted time of the group.
     came_at: Timestamp,
+    /// The same time for all new events, but never lower than that of earlier events.
     received_at: Timestamp,
     receipts: Vec<AppendReceipt>,
     entries: Vec<(Key, ContentDigest)>,
@@ -128,9 +129,9 @@ struct StoredGroup {
 impl JournalWriter {
     /// Runs until [`WriterOp::Close`], or until all senders are dropped.
     pub(super) fn run(mut self, mut ops: mpsc::Receiver<WriterOp>) {
-        // Declared last, so dropped first: after a panic the state is `Failed` before callers notice that no answer
-        // will come.
         let shared = Arc::clone(&self.shared);
+        // After a panic, `_watched` sets the state to `Failed`. It is dropped before `ops`, so callers with a queued
+        // operation see that state when they notice that no answer will come.
         let _watched = shared.watch("journal");
         while let Some(mut work) = self.next_group(&mut ops) {
             let oldest = work.appends.first().map_or_else(Instant::now, |append| append.since);
@@ -263,8 +264,8 @@ impl JournalWriter {
         Ok(stored)
     }
 
-    /// Writes a change within the open transaction. Returns the ids of the rows that it changed, or `[1]` if a change
-    /// without ids had an effect.
+    /// Writes a change within the open transaction. Returns the ids of the rows that it changed. A change without ids
+    /// returns `[1]` if it had an effect; an enrolment and a flush return nothing.
     fn write_change(
         &self,
         change: &JournalChange,
@@ -381,7 +382,8 @@ impl JournalWriter {
     }
 
     fn close(self, reply: ReplySender<()>) {
-        // The last group has written the pending settles. Now only the time for the next start has to be noted.
+        // The last group has written the pending settles. Only the current time remains to be stored,
+        // because the next start needs it.
         if !self.shared.failed()
             && let Err(error) = self.note_clock()
         {
