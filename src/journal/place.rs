@@ -31,8 +31,8 @@ pub struct LanePlace {
 }
 
 impl HandlerPlace {
-    /// Number of stored events after the cursor of the lane that is furthest behind, plus the events that both lanes
-    /// have set aside.
+    /// Number of stored events after the cursor of the lane that is furthest behind, plus the set-aside events of each
+    /// of the two lanes.
     pub fn undelivered(&self) -> u64 {
         let lag = self.lanes.iter().map(|lane| lane.lag).max().unwrap_or_default();
         lag + self.lanes.iter().map(|lane| lane.set_aside).sum::<u64>()
@@ -56,6 +56,9 @@ pub enum RenameRefusal {
     /// The journal does not know the old name.
     #[error("the journal has no handler with the old name")]
     Unknown,
+    /// The two names are equal.
+    #[error("the old and the new name are the same")]
+    Same,
     /// The old name is still configured.
     #[error("the old name is still configured: rename or remove its section in the configuration first")]
     Configured,

@@ -216,6 +216,8 @@ fn a_removed_handler_is_reported_and_can_be_renamed() {
     assert!(page.contains("crm is not configured any more: 2 events are undelivered"), "{page}");
     let refused = process.operator().ask("/api/v1/handlers/audit/rename", "{\"to\":\"sales\"}").unwrap();
     assert!(refused.status == 400 && refused.body.contains("still configured"), "{}", refused.body);
+    let refused = process.operator().ask("/api/v1/handlers/crm/rename", "{\"to\":\"crm\"}").unwrap();
+    assert!(refused.status == 400 && refused.body.contains("are the same"), "{}", refused.body);
     let answer = process.operator().ask("/api/v1/handlers/crm/rename", "{\"to\":\"sales\"}").unwrap();
     assert_eq!(answer.status, 200, "{}", answer.body);
     eventually("it is not logged", || home.log().contains("handler renamed by an operator"));
@@ -226,6 +228,8 @@ fn a_removed_handler_is_reported_and_can_be_renamed() {
     let rename = |old: &str, new: &str| {
         bikhook(&home, &["handlers", "rename", old, new, "--journal", journal.to_str().unwrap()])
     };
+    let (code, _, error) = rename("sales", "sales");
+    assert!(code == 1 && error.contains("are the same"), "{error}");
     assert_eq!(rename("sales", "orders").0, 0);
     let (code, _, error) = rename("fresh", "sales");
     assert!(code == 1 && error.contains("still configured"), "{error}");

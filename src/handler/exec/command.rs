@@ -21,8 +21,8 @@ use crate::{
     secret::Secret,
 };
 
-/// Maximum length of the source, of the event name and of the id in the environment, in bytes. The system limits the
-/// size of the environment.
+/// Maximum length in bytes of each of three values in the environment: the source, the event name and the id. The
+/// system limits the size of the environment.
 const VARIABLE_BYTES: usize = 1024;
 
 /// The program to start, with its arguments, working directory and environment.
@@ -162,5 +162,18 @@ fn tell(command: &mut Command, delivery: &Delivery) {
 }
 
 fn value(text: &str) -> String {
-    text[..text.floor_char_boundary(VARIABLE_BYTES)].replace('\0', "\u{fffd}")
+    let mut text = text.replace('\0', "\u{fffd}");
+    text.truncate(text.floor_char_boundary(VARIABLE_BYTES));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_that_grows_without_its_nuls_keeps_its_limit() {
+        assert_eq!(value("a\0b"), "a\u{fffd}b");
+        assert_eq!(value(&"\0".repeat(VARIABLE_BYTES)).len(), VARIABLE_BYTES / 3 * 3);
+    }
 }

@@ -80,8 +80,9 @@ pub struct SqliteJournal {
 }
 
 impl SqliteJournal {
-    /// Runs a read on a blocking thread, with a connection of the pool. A page is one read transaction. Each page holds
-    /// a lock that keeps the writer from resetting the log, so `read` should decode the rows after the page has ended.
+    /// Runs `read` on a blocking thread. `read` gets its rows in pages. Each page is one read transaction, with a
+    /// connection of the pool. During a page, a lock keeps the writer from resetting the log, so `read` should decode
+    /// the rows after the page.
     async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&PageReader) -> Result<T, Error> + Send + 'static,
@@ -177,7 +178,7 @@ impl Journal for SqliteJournal {
                 return Err(refusal.into());
             }
             let renamed = self.change(JournalChange::Rename { old, new }).await?;
-            // The check above found no reason to refuse, so another change came in between.
+            // The check above allowed the rename. So the delivery state changed in between.
             if renamed.is_empty() { Err(RenameRefusal::Progressed.into()) } else { Ok(()) }
         })
     }

@@ -57,7 +57,11 @@ pub(super) fn refusal(
     if !has("SELECT 1 FROM lane WHERE handler = ?1 AND replay = 0", old)? {
         return Ok(Some(RenameRefusal::Unknown));
     }
-    // A lane that was only enrolled has one row in its cursor history, and no other rows.
+    if old == new {
+        return Ok(Some(RenameRefusal::Same));
+    }
+    // A lane that was only enrolled has one row in the cursor history (table `settle`), whose `upto` is the cursor. It
+    // has no rows in the other tables.
     let progressed = "SELECT 1 FROM lane WHERE handler = ?1 AND (replay <> 0
            OR EXISTS (SELECT 1 FROM settle WHERE settle.lane = lane.id AND upto <> lane.cursor)
            OR EXISTS (SELECT 1 FROM aside WHERE aside.lane = lane.id)
@@ -74,7 +78,7 @@ pub(super) fn refusal(
 /// Renames `old` to `new`: cursors, events set aside, dead letters, replays, the pause. Returns `[1]`; empty if the
 /// rename was refused.
 pub(super) fn rename(connection: &Connection, old: &str, new: &str) -> rusqlite::Result<Vec<i64>> {
-    if old == new || refusal(connection, old, new)?.is_some() {
+    if refusal(connection, old, new)?.is_some() {
         return Ok(Vec::new());
     }
     for sql in [
