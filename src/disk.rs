@@ -20,8 +20,8 @@ pub fn is_full(error: &io::Error) -> bool {
 }
 
 /// [`is_full`] for a statement on an SQLite file. SQLite reports "full" only for ENOSPC. For EDQUOT, and if the WAL
-/// index (the -shm file) cannot grow, SQLite reports an I/O error that may have other causes, so a probe beside the
-/// file decides.
+/// index (the -shm file) cannot grow, SQLite reports an I/O error. Such an error may have other causes, so a probe
+/// beside the file decides.
 pub fn is_full_sqlite(error: &rusqlite::Error, file: &Path) -> bool {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => true,
@@ -53,8 +53,8 @@ pub fn is_unreadable_sqlite(error: &rusqlite::Error) -> bool {
         )
 }
 
-/// Writes 8 MiB to a temporary file beside `file`, and syncs it. The temporary file is deleted before anything is
-/// written.
+/// Writes 8 MiB to a temporary file beside `file`, and syncs it. The temporary file is deleted while it is open, before
+/// the first write.
 ///
 /// # Errors
 /// Returns file system errors; [`is_full`] is true for them if there is no space.
@@ -62,8 +62,7 @@ pub fn probe(file: &Path) -> io::Result<()> {
     let path = folder::with_suffix(file, "-probe");
     folder::if_exists(fs::remove_file(&path))?;
     let mut probe = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-    // The file is deleted while it is open, so that no other process can open it and its space is freed even if this
-    // process dies.
+    // From here on, no other process can open the file. Its space is freed even if this process dies.
     fs::remove_file(&path)?;
     let zeros = vec![0; 64 << 10];
     for _ in 0..PROBE_BYTES / zeros.len() {

@@ -76,8 +76,9 @@ impl Lock {
         Ok(Self { path, file })
     }
 
-    /// Takes the lock of a database. Creates its file (0600) and its folder (0700) if they are missing. The database
-    /// contains personal data, so only the owner may read it. SQLite gives the -wal and -shm files the same mode.
+    /// Takes the lock of a database. Creates the database file (0600) and its folder (0700) if they are missing. The
+    /// database contains personal data, so only the owner may read it. SQLite gives the -wal and -shm files the same
+    /// mode.
     ///
     /// # Errors
     /// As [`Lock::take`].

@@ -6,8 +6,8 @@ use crate::journal;
 /// Entries per read; each may carry a payload of several MiB.
 pub(super) const CHUNK: usize = 16;
 
-/// Maps up to `limit` entries with `map`, which returns each entry's id and result. `read` takes an id and a number,
-/// and returns this many entries with lower ids, newest first; without an id, the newest entries.
+/// Maps up to `limit` entries with `map`, which returns each entry's id and result. `read(id, count)` returns the
+/// newest `count` entries, newest first. With an id, it reads only those with lower ids.
 pub(super) async fn each<T, S, F>(
     limit: usize,
     before: Option<i64>,

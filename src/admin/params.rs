@@ -55,8 +55,8 @@ impl<T: TakeParameters, S: Sync> FromRequestParts<S> for Parameters<T> {
     }
 }
 
-/// The query of a URL. A route takes its parameters from the query. A given parameter that no route code takes is an
-/// error.
+/// The query of a URL. A route takes its parameters from the query. A given parameter that the route does not take is
+/// an error.
 pub(super) struct UrlQuery {
     given: Vec<(String, String)>,
     /// The taken parameters as OpenAPI describes them; `None` while a request is served.

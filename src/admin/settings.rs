@@ -42,7 +42,7 @@ impl Settings {
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Credentials {
-    /// The user name, which the log of decisions shows.
+    /// The user name. The log shows it with each action of an operator.
     pub username: String,
     /// The password that belongs to the user.
     pub password: Secret,

@@ -1,11 +1,11 @@
 //! Starts the parts of the application, connects them, and stops them.
 //!
 //! Start: bind the listeners, so that a caller waits instead of being refused; generate missing secrets; open the
-//! journal and enrol every handler; open intake; start the lanes, insight and the operator's side. Each lane opens its
+//! journal and enrol every handler; open intake; start the lanes, insight and the admin side. Each lane opens its
 //! handler in the background, so a destination can neither delay intake nor make the start fail.
 //!
-//! Stop: report "not ready", then stop intake, the lanes, the journal and the operator's side, in this order. If the
-//! journal fails or a task panics, the process ends, and its supervisor restarts it.
+//! Stop: report "not ready", then stop intake, the lanes, the journal and the admin side, in this order. If the journal
+//! fails or a task panics, the process ends, and its supervisor restarts it.
 
 mod enrol;
 
@@ -34,8 +34,8 @@ use crate::{
     panics, secret,
 };
 
-/// Time for requests in flight to finish after a stop. Together with `LANES_GRACE`, this gives 8 s: intake and lanes
-/// stop within this time if the journal answers.
+/// Time for requests in flight to finish after the stop begins. If the journal answers, intake and lanes stop within
+/// 8 s: this time and `LANES_GRACE`.
 const INTAKE_GRACE: Duration = Duration::from_secs(5);
 /// Time for deliveries in flight to finish after intake has stopped.
 const LANES_GRACE: Duration = Duration::from_secs(3);
@@ -45,8 +45,8 @@ const STALLED_GRACE: Duration = Duration::from_secs(2);
 const OTHER_FILES: usize = 256;
 /// Time for an operator's request to finish after everything else has stopped.
 const OPERATOR_GRACE: Duration = Duration::from_secs(1);
-/// Maximum number of operators' connections. For a further connection, the one that has been idle longest is closed. If
-/// none is idle, one with an unfinished head is closed.
+/// Maximum number of connections to the admin side. A further connection closes the one that has been idle longest, or
+/// else one with an unfinished request head.
 const OPERATOR_CONNECTIONS: usize = 128;
 const SUMMARY_EVERY: Duration = Duration::from_secs(60);
 
@@ -98,7 +98,7 @@ impl Error {
 pub struct Addresses {
     /// The public side: the address that BIK posts to.
     pub http: SocketAddr,
-    /// The operator's side: page, API and metrics.
+    /// The admin side: page, API and metrics.
     pub admin: SocketAddr,
 }
 
@@ -168,8 +168,8 @@ pub async fn serve(
     running.stop(ended).await
 }
 
-/// The journal, and the running tasks in the order in which they stop, each with the signal that stops it. The
-/// operator's side stops last, so that an operator can watch intake and lanes stop.
+/// The journal, and the running tasks in the order in which they stop, each with the signal that stops it. The admin
+/// side stops last, so that an operator can watch intake and lanes stop.
 struct Running {
     journal: Arc<dyn Journal>,
     not_ready: watch::Sender<bool>,
@@ -257,7 +257,7 @@ impl Running {
         }
     }
 
-    /// Stops intake, then the lanes and the journal, then the operator's side.
+    /// Stops intake, then the lanes and the journal, then the admin side.
     ///
     /// # Errors
     /// Returns the failure that ended the run, or else the first failure of the stop itself.
@@ -291,8 +291,8 @@ struct Connections {
 }
 
 impl Connections {
-    /// Divides the allowed open files. The operator's side, the journal and the handlers keep their share, at most
-    /// half of the files; the public side gets the rest, up to the configured number.
+    /// Divides the allowed open files. The admin side, the journal and the handlers together get at most half of them.
+    /// The public side gets the rest, up to the configured number.
     fn within(files: usize, configured: usize) -> Self {
         let operator = OPERATOR_CONNECTIONS.min(files / 8);
         let others = OTHER_FILES.min(files * 3 / 8);
@@ -336,8 +336,8 @@ fn listen(section: &'static str, address: SocketAddr) -> Result<TcpListener, Err
     http::bind(address).map_err(|source| Error::Listen { section, address, source })
 }
 
-/// Opens the journal and enrols every handler. If an append waits longer than the deadline of a request, the disk
-/// counts as not answering.
+/// Opens the journal and enrols every handler. If an append waits longer than `http.deadline`, the disk counts as not
+/// answering.
 async fn open_journal(config: &Config, metrics: &Arc<Metrics>) -> Result<Arc<dyn Journal>, Error> {
     let metrics = Arc::clone(metrics);
     let settings = sqlite::Settings { deadline: config.http.deadline, ..config.journal.clone() };

@@ -24,7 +24,7 @@ struct ConnectRow {
     kind: &'static str,
     destination: String,
     ok: bool,
-    /// The error; for a file that is in use, the process that uses it.
+    /// The error. If another handler or process uses the file, `ok` is true, and this says so.
     error: Option<String>,
     took_ms: u64,
 }

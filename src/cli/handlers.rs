@@ -36,7 +36,7 @@ pub(super) struct HandlersArgs {
 
 #[derive(Subcommand)]
 enum HandlersCommand {
-    /// Skip undelivered events of a handler (recorded)
+    /// Skip undelivered events of a handler (recorded in the log)
     Skip(HandlerSkipArgs),
     /// Pause a handler until it is resumed, also across restarts; no event is lost
     Pause(HandlerPauseArgs),
@@ -47,7 +47,7 @@ enum HandlersCommand {
     Rename(HandlerRenameArgs),
     /// Immediately retry all events that wait for a retry, for example after a repair
     Retry(HandlerArgs),
-    /// Accept the current refusals: the refused events become dead letters (recorded)
+    /// Turn the events that the destination refuses now into dead letters (recorded in the log)
     Believe(HandlerBelieveArgs),
 }
 

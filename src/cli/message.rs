@@ -15,7 +15,7 @@ use crate::{
 
 #[derive(clap::Args)]
 pub(super) struct MessageArgs {
-    /// BIK's messageId; `bikhook events --json` shows it, and so does the page while personal data is visible. The
+    /// BIK's messageId; `bikhook events --json` shows it, and so does the admin page after "Show personal data". The
     /// column ID of `bikhook events` is the id of the event, not of the message
     #[arg(value_name = "MESSAGE_ID")]
     id: String,
@@ -74,7 +74,7 @@ fn head(Timeline { message, sightings }: &Timeline<String>) -> [(&'static str, O
     };
     let deleted = if message.deleted { " (deleted)" } else { "" };
     let state = state.or_else(|| message.incoming.then(|| "received".to_owned()));
-    // For example "broadcast (CAMPAIGN) 57": BIK's category, the owner in BIK's spelling, and its id.
+    // For example "broadcast (CAMPAIGN) 57": BIK's category, the owner in BIK's spelling, and the owner's id.
     let owner = message.owner.as_ref().filter(|_| !message.incoming).map(|owner| {
         let id = message.owner_id.as_ref().map(|id| format!(" {id}")).unwrap_or_default();
         match &message.category {

@@ -52,7 +52,7 @@ pub(super) fn check_secrets_stored(config: &Config) -> Result<(), Error> {
     Ok(())
 }
 
-/// The sources with credentials whose secrets this start generates.
+/// The sources that have credentials with secrets that this start generates. Their other credentials are left out.
 pub(super) fn generated_credentials(config: &Config) -> BTreeMap<String, SourceSettings> {
     let is_generated =
         |secret: &Secret| config.not_stored().any(|(_, generated)| generated.expose() == secret.expose());

@@ -42,7 +42,7 @@ pub fn since_boot_ms() -> i64 {
     boot.tv_sec.saturating_mul(1_000).saturating_add(boot.tv_nsec / 1_000_000)
 }
 
-/// The current time of the machine's wall clock, unchecked.
+/// The current time of the machine's wall clock, not checked against the time since boot.
 #[allow(clippy::disallowed_methods)] // the only call
 pub fn now() -> Timestamp {
     Timestamp(jiff::Timestamp::now().as_millisecond())

@@ -61,7 +61,7 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// The text is not a time. RFC 3339 is accepted, and a date alone, which stands for its midnight in UTC.
+/// The text is neither a time (RFC 3339) nor a date. A date stands for 00:00 UTC of that day.
 #[derive(Debug, thiserror::Error)]
 #[error("{0:?} is not a time: use a time such as 2026-01-31T09:30:00Z or a date such as 2026-01-31")]
 pub struct NotATime(String);

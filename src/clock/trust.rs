@@ -1,4 +1,5 @@
-//! Decides which time to trust, only from readings of the wall clock and of the time since boot.
+//! Decides which time to trust, from given readings of the wall clock and of the time since boot, and from the last
+//! known time of the journal's previous run.
 //!
 //! The wall clock is trusted while its offset to the time since boot stays the same, apart from slow drift. A jump of
 //! more than [`TOLERANCE_MS`] puts the wall clock in doubt. Then the trusted time is the time since boot plus the last
@@ -6,10 +7,10 @@
 //! operator who accepts the wall clock, or an hour without another jump. Suspending the machine is not a jump, because
 //! the time since boot includes it.
 //!
-//! Deletion by age measures age against a separate time, the deletion time. It is never ahead of the trusted time. It
-//! advances by at most [`CATCH_UP`] hours per hour, and only in real time while the wall clock is in doubt. If the
-//! deletion time is more than [`TOLERANCE_MS`] behind when the process starts, for example after downtime, it also
-//! advances only in real time for the first hour. An operator who confirms the clock ends that hour.
+//! Deletion by age measures age against a separate time, the deletion time. The deletion time is never ahead of the
+//! trusted time. It advances by at most [`CATCH_UP`] hours per hour, and only in real time while the wall clock is in
+//! doubt. If the deletion time is more than [`TOLERANCE_MS`] behind when the process starts, for example after
+//! downtime, it also advances only in real time for the first hour. An operator who confirms the clock ends that hour.
 
 use super::{ClockReading, Timestamp};
 
@@ -18,11 +19,11 @@ const TOLERANCE_MS: i64 = 10 * 60_000;
 /// The wall clock may be trusted again after this time without another jump, and deletion may catch up after this time
 /// since the start.
 const AGREEMENT_MS: i64 = 3_600_000;
-/// The longest plausible downtime. If the wall clock is further ahead of the time that the previous run noted, the wall
-/// clock is in doubt at the start. A correction forward by more than this does not change the age of stored rows; any
-/// other correction does.
+/// The longest plausible downtime. A wall clock that is more than this ahead of the previous run's noted time is in
+/// doubt at the start. A correction forward by more than this does not change the age of stored rows; any other
+/// correction does.
 const DOWNTIME_MS: i64 = 30 * 24 * 3_600_000;
-/// Maximum speed of deletion while it catches up, in hours per hour.
+/// The maximum speed of the deletion time while it catches up, in hours per hour.
 const CATCH_UP: i64 = 24;
 
 /// The last known time of a journal's previous run.
@@ -64,7 +65,7 @@ impl Correction {
     }
 }
 
-/// The result of comparing the clocks.
+/// The result of checking the wall clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Finding {
     Nothing,
@@ -128,8 +129,8 @@ impl Trust {
         } else {
             Finding::Nothing
         };
-        // If no deletion time was noted, deletion starts no later than the wall clock, because `known.at` may come from
-        // a clock that was ahead.
+        // If none was noted, the deletion time starts no later than the wall clock, because `known.at` may come from a
+        // clock that was ahead.
         let deletion = known.deletion.unwrap_or(reading.wall).min(known.at);
         trust.deletion = deletion.min(trust.trusted(reading));
         // Each start at which deletion is behind begins a new hour without catching up.

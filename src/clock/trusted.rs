@@ -14,19 +14,20 @@ use super::{
     trust::{Finding, Trust},
 };
 
-/// If the wall clock has drifted by at most this, it is trusted without a lock. Otherwise the comparison under the lock
-/// decides.
+/// If the trusted wall clock has drifted by at most this, [`Clock::now`] returns it without a lock. Otherwise the
+/// comparison under the lock decides.
 const NEAR_MS: i64 = 5 * 60_000;
 
-/// The trusted clock. The journal compares the clock with the last known time of the journal's previous run, and
-/// records the clock's corrections. Code that stores times, deletes by age or compares with stored times must read this
-/// clock. Clones share one state.
+/// The trusted clock. The journal compares the wall clock with the last known time of the journal's previous run, and
+/// records the corrections of the trusted clock. Code that stores times, deletes by age or compares with stored times
+/// must read the trusted clock. Clones share one state.
 #[derive(Clone)]
 pub struct Clock(Arc<ClockState>);
 
 struct ClockState {
     machine: Box<dyn Machine>,
-    /// Whether the wall clock is trusted, and the offset to compare it with. Both are read without the lock.
+    /// Copies of values in `trust`, to be read without the lock: whether the wall clock is trusted, and the offset from
+    /// which its drift is measured.
     trusted: AtomicBool,
     reference_ms: AtomicI64,
     trust: Mutex<Trust>,
@@ -45,8 +46,8 @@ pub struct ClockStatus {
     pub trusted: bool,
     /// The time against which age is measured when rows are deleted.
     pub deletion: Timestamp,
-    /// Until this time, deletion by age advances only in real time and does not catch up, unless an operator accepts
-    /// the clock. Null if it may catch up.
+    /// Until this time, `deletion` advances no faster than real time and does not catch up with `now`, unless an
+    /// operator accepts the clock. Null if `deletion` may catch up.
     pub unconfirmed_until: Option<Timestamp>,
 }
 
@@ -124,8 +125,8 @@ impl Clock {
         self.publish(&trust);
     }
 
-    /// Confirms the wall clock after a start at which deletion was behind, so that deletion may catch up. Returns
-    /// `false` if deletion does not wait for a confirmation.
+    /// Confirms the wall clock after a start at which the deletion time was behind. The deletion time may then catch
+    /// up. Returns `false` if it does not wait for a confirmation.
     pub fn confirm(&self) -> bool {
         let reading = self.0.machine.read();
         self.compare(reading).confirm(reading)

@@ -1,4 +1,4 @@
-//! Checks that concern several modules, such as those of ports and names, and warnings about settings that may not be
+//! Validates settings that concern several modules, such as ports and names. Warns about settings that may not be
 //! intended.
 
 use std::{collections::BTreeMap, net::SocketAddr};

@@ -108,7 +108,7 @@ fn has_password(url: &str) -> bool {
     authority.is_some_and(|authority| authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':')))
 }
 
-/// Returns whether the test is true for any value that is neither a table nor a list.
+/// Returns whether the test is true for at least one value in the tree. Tables and lists themselves are not tested.
 fn any(table: &Table, test: &impl Fn(&Node) -> bool) -> bool {
     table.values().any(|entry| any_node(&entry.node, test))
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{insight, journal, settings::Wrong};
 
-/// The configuration key with the path of a handler's digest key. Several handlers may use the same file.
+/// The configuration key that names the file of a handler's digest key. Several handlers may name the same file.
 pub(super) const DIGEST_KEY_FILE: &str = "digest_key_file";
 
 /// Reports each part that writes the configuration file, the file of a secret, or a file of an earlier part. At most

@@ -1,5 +1,5 @@
-//! Reads the TOML file and the environment into a [`Config`]. Only `app` and `cli` use it; each module defines its own
-//! `Settings`.
+//! Reads the TOML file and the environment into a [`Config`]. Only `app` and `cli` use this module. Each other module
+//! defines its own `Settings`.
 //!
 //! The file becomes a tree. Environment variables override its values, and missing values are filled in. Then each part
 //! is read into the settings of its module. Reading includes validation, so every `Config` is valid. All errors that
@@ -230,7 +230,7 @@ fn data_dir(root: &Table) -> PathBuf {
     folder::of(&path).to_owned()
 }
 
-/// Reads and checks every part. `None` if a part could not be read. The errors are in `reading`.
+/// Reads and checks every part. The errors are in `reading`. After an error, the result may be `None`.
 fn read(reading: &mut Reading, file: Option<&Path>) -> Option<Config> {
     reading.only_sections(&["http", "admin", "sources", "journal", "insight", "handlers", "log"]);
     let http = reading.read::<http::Settings>(&["http"]);

@@ -1,8 +1,8 @@
 //! The keys of the configuration as a tree. It defines which environment variable sets which key, and which values and
 //! keys a message may show.
 //!
-//! A value is shown only if this tree marks its key as harmless, or if it is the name of the variable or file of a
-//! secret. The value of a key that is not listed here is hidden, so a new key cannot leak a secret.
+//! A value is shown only if this tree marks its key as harmless, or if the value looks like the name of the variable or
+//! file that contains a secret. Any other value of an unknown key is hidden.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -170,8 +170,8 @@ impl Shape {
     }
 
     /// Finds the key that a variable sets. `rest` is the part of the variable's name that is not matched yet. The
-    /// sources, credentials and handlers in the configuration are tried first, then the shortest new name that fits:
-    /// `AUDIT_PROBE_MAX` is `probe_max` of `audit`.
+    /// sources, credentials and handlers in the configuration are tried first, then the shortest new name that fits.
+    /// For example, `AUDIT_PROBE_MAX` sets `probe_max` of a new handler `audit`.
     pub(super) fn find(&self, rest: &str, there: Option<&Table>) -> Option<Target> {
         match self {
             Self::Value | Self::Harmless | Self::List(_) => rest.is_empty().then(Target::default),
@@ -195,8 +195,8 @@ impl Shape {
         }
     }
 
-    /// Lists the name of every variable that sets a key, for the sources, credentials and handlers in the
-    /// configuration.
+    /// Lists the name of every variable that sets a key. Includes only sources, credentials and handlers that the
+    /// configuration already has.
     pub(super) fn list(&self, prefix: &str, there: Option<&Table>, names: &mut Vec<String>) {
         match self {
             Self::Value | Self::Harmless | Self::List(_) => names.push(prefix.to_owned()),

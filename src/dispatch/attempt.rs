@@ -227,9 +227,10 @@ impl Attempt {
     }
 }
 
-/// Divides a batch into parts to deliver, after the batch failed because of an event. The halves of the failed events
-/// come first, left before right, until one event is alone. The unsent events come last. Later events of a failed
-/// message are left out. There are no more parts once the destination fails, or after [`DOUBTS`] failures in a row.
+/// Divides a batch into parts to deliver, after the batch failed because of an event. The events that may be the cause
+/// come first. They are halved, left before right, until one event is alone. The unsent events come last. Later events
+/// of a failed message are left out. There are no more parts once the destination fails, or after [`DOUBTS`] failures
+/// in a row.
 struct Halves<'a> {
     events: &'a [Delivery],
     outcomes: Vec<Outcome>,
@@ -315,8 +316,8 @@ impl Partition {
         let is_delivered = *outcome == Outcome::Delivered;
         let (accepted, left): (Vec<usize>, Vec<usize>) =
             tried.into_iter().partition(|at| is_delivered || events[*at].is_accepted());
-        // No event is marked as sent if the kind does not mark single events, or if it failed before it sent one. Then
-        // all of these events count as failed.
+        // No event is marked as sent if the kind does not mark single events, or if the delivery failed before an event
+        // was sent. Then all events in `left` count as failed.
         let is_marked = left.iter().any(|at| events[*at].is_sent());
         let (failed, unsent) = left.into_iter().partition(|at| !is_marked || events[*at].is_sent());
         Self { accepted, failed, unsent }

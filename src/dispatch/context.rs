@@ -36,7 +36,7 @@ pub struct HandlerSpec {
 
 /// A handler with everything that its lanes and its replays share.
 pub struct HandlerContext {
-    /// The handler as configured; its batch is limited by the rate.
+    /// The handler as configured, except that the rate also limits `batch`.
     pub spec: HandlerSpec,
     /// The handler's concurrency slots.
     pub slots: Arc<Semaphore>,
@@ -52,7 +52,8 @@ pub struct HandlerContext {
 
 impl HandlerContext {
     /// Creates the state that the lanes of a handler share. With a `rate`, a batch has at most as many events as the
-    /// rate allows in one second. So a customer's message waits only for a short delivery of other events.
+    /// rate allows in one second. So the rate makes a customer's message wait at most one second for each batch of
+    /// other events.
     pub fn new(mut spec: HandlerSpec, journal: Arc<dyn Journal>, metrics: Arc<Metrics>) -> Self {
         let rate_limit = spec.settings.rate.map(RateLimit::new);
         if let Some(limit) = &rate_limit {

@@ -27,7 +27,7 @@ struct LaneControl {
 
 impl DispatchControl {
     /// Starts the lanes of these handlers, and the replays. Each lane opens its handler itself. Once `shutdown` is
-    /// true, the tasks give deliveries in flight up to `grace` to end.
+    /// true, the tasks wait at most `grace` for the deliveries in flight.
     ///
     /// # Errors
     /// Returns errors of the journal. Tasks that were started before an error keep running.
@@ -92,8 +92,9 @@ impl DispatchControl {
         self.send(handler, |_| Some(Command::Retry)).await
     }
 
-    /// Until its next success, each lane of a handler makes a dead letter of every event up to `upto` that fails with
-    /// the class in [`LaneStatus::refused`]. Returns the classes of all lanes.
+    /// Makes each lane of a handler turn events into dead letters until the lane's next success. This concerns every
+    /// event up to the seq `upto` that fails with the class in [`LaneStatus::refused`]. Returns these classes of all
+    /// lanes of the handler.
     pub async fn believe(&self, handler: &str, upto: u64) -> Vec<String> {
         let lanes = self.0.iter().map(|lane| lane.status.borrow());
         let classes: BTreeSet<String> =

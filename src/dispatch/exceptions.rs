@@ -78,8 +78,8 @@ impl AsideRows {
     }
 
     /// A head is an event that waits behind no other event. Looks at the heads up to the seq `upto`. Returns the one
-    /// that has been due longest, and marks it as in flight. If the wait of a head is longer than `longest_ms`, the
-    /// clock was wrong when the wait was stored, so that head is due, too.
+    /// that has been due longest, and marks it as in flight. A head whose wait is longer than `longest_ms` is due, too,
+    /// because the clock was wrong when the wait was stored.
     pub(super) fn take_due(&mut self, now: Timestamp, longest_ms: i64, upto: u64) -> Option<Aside> {
         let due_since = |row: &Row| match row.aside.next_try {
             time if time > now.plus_ms(longest_ms) => Timestamp::default(),
@@ -195,8 +195,8 @@ impl DeadRetries {
         self.0.is_empty()
     }
 
-    /// Records a failed try. Returns the failed tries since the retry was requested, all attempts, and the history of
-    /// the attempts; `None` if the dead letter is unknown.
+    /// Records a failed try. Returns the number of failed tries since the retry was requested, the number of all
+    /// attempts, and the history of the attempts. `None` if the dead letter is unknown.
     pub(super) fn failed(&mut self, id: i64, now: Timestamp, error: &str) -> Option<(u32, u32, History)> {
         let one = self.0.get_mut(&id)?;
         let DeadLetter { attempts, history, .. } = &mut one.letter;

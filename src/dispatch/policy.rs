@@ -10,7 +10,7 @@ pub(super) const DOUBTS: usize = 10;
 /// An event is set aside after this many failures about it, if others succeed in between. If a destination fails only
 /// now and then, one event rarely fails this often.
 pub(super) const EVENT_TRIES: u32 = 3;
-/// The wait before the second try of an event that failed alone; it doubles before the third.
+/// The wait after the first failure about an event; it doubles after the second.
 const SOON_MS: i64 = 250;
 /// The longest wait between two searches of the backlog.
 const SEARCH_MS: i64 = 30_000;
@@ -18,8 +18,8 @@ const SEARCH_MS: i64 = 30_000;
 const SEARCH_REFUSED: usize = 1_000;
 /// Maximum number of new messages in a search, if the events fail in another way.
 const SEARCH_FAILED: usize = 100;
-/// A lane with this many events in its window, most of them in doubt, claims no more for a search or a probe. It claims
-/// nothing at all once it also has enough events to deliver: see [`window`].
+/// A lane with this many events in its window claims no more for a search or a probe. Most of these events are in doubt
+/// then. The lane claims nothing at all once it also has enough events to deliver: see [`window`].
 pub(super) const DOUBTED_MAX: usize = 10_000;
 /// If there is no room to set an event aside, that event stays in the window and stops the cursor. From that event on,
 /// the lane adds at most this many events to the window, and then only single events to probe with. A restart delivers
@@ -74,8 +74,8 @@ pub(super) fn longest_aside_wait_ms(settings: &Settings) -> i64 {
     backoff_ms(settings.aside_max, settings.aside_max, 1, 1.0)
 }
 
-/// The wait before an event that failed alone is retried. It is short for the first two retries, because the failure
-/// may be random; then it is as long as for an unwell destination.
+/// The wait after a failure about an event. It is short for the first two retries, because the failure may be random;
+/// then it is as long as for an unwell destination.
 pub(super) fn event_wait_ms(settings: &Settings, attempts: u32, jitter: f64) -> i64 {
     let first = settings.probe_first.as_ms();
     match attempts {
@@ -126,7 +126,7 @@ pub(super) enum Mode {
     OneByOne,
 }
 
-/// How to try events; the one that was tried most often has failed `attempts` times.
+/// How to try events. `attempts`: the failed tries of the event that was tried most often.
 pub(super) const fn mode(attempts: u32) -> Mode {
     if attempts >= BATCH_TRIES { Mode::OneByOne } else { Mode::Batch }
 }

@@ -151,7 +151,7 @@ impl LanePublisher {
         });
     }
 
-    /// Records a delivery that failed for a reason that a retry may help against. `class` is safe to show.
+    /// Records a failed delivery that may succeed when it is retried. `class` is safe to show.
     pub(super) fn failed(&self, class: &str, now: Timestamp) {
         self.retries.inc();
         self.last_failure(class, now);

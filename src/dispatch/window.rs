@@ -156,8 +156,7 @@ impl Window {
     }
 
     /// Pins the first event if it has failed or is held. The lane calls this while there is no room to set that event
-    /// aside. The cursor stays before a pinned event. The event stays pinned until it is removed, even if there is room
-    /// again.
+    /// aside. The cursor stays before a pinned event. The event stays pinned even if there is room again.
     pub(super) fn pin(&mut self) {
         let Some((seq, entry)) = self.entries.first_key_value() else { return };
         let is_pinned = entry.attempts > 0 || self.is_held(entry.key);
@@ -195,7 +194,7 @@ impl Window {
         entries.filter_map(|(seq, entry)| Some((*seq, entry.doubt.clone()?))).collect()
     }
 
-    /// Makes every event due now, as if it had not failed.
+    /// Makes every event due now and ends every doubt. The numbers of attempts stay.
     pub(super) fn forget_waits(&mut self) {
         for entry in self.entries.values_mut() {
             entry.not_before = Timestamp::default();
@@ -295,7 +294,7 @@ impl Window {
         heads.map(|(seq, entry)| (*seq, &**entry))
     }
 
-    /// How many messages have an event that may be delivered: a probe can choose from these.
+    /// Number of messages with an event that may be delivered. A probe can choose from these messages.
     pub(super) fn width(&self) -> usize {
         self.heads().count()
     }
@@ -389,7 +388,7 @@ impl Window {
     }
 
     /// Puts back a failed event, and counts the failure. `successes`: how many events the lane has delivered. `doubt`:
-    /// the failure, if it is about the event.
+    /// the failure, if the event may be its cause.
     pub(super) fn failed(&mut self, seq: u64, successes: u64, not_before: Timestamp, doubt: Option<Trouble>) {
         self.put_back(seq, not_before);
         if let Some(entry) = self.entries.get_mut(&seq) {

@@ -15,8 +15,8 @@ const ELEMENTS_LEAST: u64 = 20_000;
 /// events have several hundred bytes.
 const ELEMENT_BYTES: u64 = 256;
 
-/// The maximum number of elements of a body, for a `body_limit` in bytes. Without it, a small body of tiny elements
-/// would take much memory and keep the journal busy for a long time.
+/// The maximum number of elements of a body, for a `body_limit` in bytes. Without this maximum, a small body of tiny
+/// elements would take much memory and keep the journal busy for a long time.
 pub const fn elements_limit(body_limit: u64) -> u64 {
     let limit = body_limit / ELEMENT_BYTES;
     if limit > ELEMENTS_LEAST { limit } else { ELEMENTS_LEAST }

@@ -12,8 +12,8 @@ use sha2::{Digest as _, Sha256};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key(pub [u8; 16]);
 
-/// A digest of an event's content. The content is the rendered event (BIK T7). Among events with the same key, it distinguishes a
-/// duplicate from a conflict. The first 16 bytes of a SHA-256.
+/// A digest of an event's content. The content is the rendered event (BIK T7). Among events with the same key, the
+/// digest distinguishes a duplicate from a conflict. The first 16 bytes of a SHA-256.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ContentDigest(pub [u8; 16]);
 
@@ -43,8 +43,7 @@ impl OrderKey {
 }
 
 impl Key {
-    /// The key of an event of envelope A (BIK §2) with an `id`; `infos` are the `messageId` and `status` of each
-    /// `eventInfo`.
+    /// The key of an event of envelope A (BIK §2) with an `id`. `infos` has the `messageId` and `status` of each info.
     pub(super) fn of_message<'a>(
         source: &str,
         name: &str,

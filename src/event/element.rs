@@ -193,7 +193,7 @@ pub(super) struct IntakeElement {
 }
 
 impl IntakeElement {
-    /// Reads a piece of a body. `text` has the same bytes if they are known to be UTF-8.
+    /// Reads a piece of a body. `text` is the piece as a string; `None` if it is not known to be UTF-8.
     pub(super) fn of(source: &str, piece: &Piece<'_>, text: Option<&str>) -> Result<Self, Unreadable> {
         read(piece, text, |parsed| {
             let key = parsed.envelope.key(source, &parsed.name, parsed.raw);

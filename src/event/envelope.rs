@@ -17,8 +17,8 @@ use super::{
 pub(super) const INCOMING_MESSAGE: &str = "incoming-message";
 const MESSAGE_STATUS_UPDATE: &str = "message-status-update";
 
-/// The view and the key of an event use at most this many `eventInfo`; every sample has one. The bytes of the element
-/// keep all of them.
+/// The view and the key of an event use at most this many infos. No sample of BIK has more than one. The bytes of the
+/// element keep all infos.
 const INFOS_MAX: usize = 1_000;
 
 impl<'a> Envelope<'a> {
@@ -102,7 +102,7 @@ impl<'a> Envelope<'a> {
         .unwrap_or_default()
     }
 
-    /// Returns the `eventInfo`: one object, or those of an array up to [`INFOS_MAX`].
+    /// Returns the infos. `eventInfo` is one object or an array; of an array, the first [`INFOS_MAX`] objects are used.
     fn infos(&self, reader: &mut Reader) -> Cow<'_, [InfoSlots<'a>]> {
         match &self.info {
             Some(info) => Cow::Borrowed(std::slice::from_ref(info)),

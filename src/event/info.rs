@@ -104,7 +104,7 @@ object! {
     /// An `eventInfo` of any event.
     slots InfoSlots {}
 
-    /// One `eventInfo`. A field that does not belong to events of this name is `None`.
+    /// One info. The event's name decides which fields are read. The others are `None`.
     pub struct Info<'a> with raw {
         Common {
             /// `messageId`; on WhatsApp it contains the customer's phone number.

@@ -1,7 +1,8 @@
 //! JSON pointers (RFC 6901) into an element, to read or to replace values.
 //!
-//! A step with a name applies to each item of an array, because BIK sends one `eventInfo` as an object and several as
-//! an array. Everything outside the pointers keeps its bytes: numbers of any length, escapes, the order of members.
+//! If a pointer has a name where the element has an array, the name applies to each item, because BIK sends one info as
+//! an object and several as an array. Everything that is neither replaced nor removed keeps its bytes: numbers of any
+//! length, escapes, the order of members.
 
 use std::borrow::Cow;
 
@@ -200,8 +201,8 @@ fn write_list<T>(
     out.push(close);
 }
 
-/// The members of an object. Empty if the text is not an object of strict JSON, which does not occur in a valid
-/// element.
+/// The members of an object. Empty if the text is not an object of strict JSON; this does not occur with an object of a
+/// valid element.
 fn members(json: &str) -> Vec<(Cow<'_, str>, &str, &str)> {
     scan::members(json).unwrap_or_default()
 }

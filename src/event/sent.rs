@@ -18,8 +18,8 @@ impl Stamp<'_> {
     }
 }
 
-/// The raw JSON of a field without a fixed type, or of a whole object: as in the element, but with a blank for each
-/// trailing comma.
+/// The raw JSON of a field without a fixed type, or of a whole object. It is the text in the element, but with a blank
+/// in place of each trailing comma.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Raw<'a>(pub(super) &'a str);
 

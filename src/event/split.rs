@@ -166,8 +166,8 @@ struct BodyScanner<'a> {
 }
 
 impl<'a> BodyScanner<'a> {
-    /// Reads a value up to a comma or closing bracket at its own level, or to the end of the body. That byte is not
-    /// consumed. Blanks before it are not part of the piece.
+    /// Reads a value up to a comma or closing bracket at its own level, or to the end of the body. The comma or bracket
+    /// is not consumed. Blanks after the value are not part of the piece.
     fn value(&mut self, expected: &'static str) -> Result<Piece<'a>, SplitError> {
         match self.object() {
             Some(piece) => Ok(piece),
@@ -175,8 +175,8 @@ impl<'a> BodyScanner<'a> {
         }
     }
 
-    /// Reads an object of strict JSON. `None` if there is none, or if the body is not UTF-8; then the position has not
-    /// changed.
+    /// Reads an object of strict JSON. `None` if there is none, or if the body is not UTF-8. It is also `None` if any
+    /// token other than a comma or a closing bracket follows. After `None`, the position has not changed.
     fn object(&mut self) -> Option<Piece<'a>> {
         let start = self.at;
         let scan::ScannedObject { slots, end, depth, compact } = scan::object(self.text?, start)?;

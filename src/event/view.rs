@@ -29,7 +29,7 @@ pub enum View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// The facts of each `eventInfo`, in the order of the event. An event without one has a single fact.
+    /// One [`Fact`] for each info, in the order of the event. An event without infos has one [`Fact`] too.
     pub fn facts(&self) -> impl Iterator<Item = Fact<'_>> {
         let (whole, infos): (_, &[Info<'a>]) = match self {
             Self::Subscribed(event) => (Fact::of_subscribed(event), &[]),
@@ -83,7 +83,7 @@ impl<'a> View<'a> {
     }
 }
 
-/// The facts of one `eventInfo`, or of an event without one, in the same form for every envelope.
+/// The facts of one info, or of an event without infos. The form is the same for both envelopes.
 #[derive(Clone, Copy, Default)]
 pub struct Fact<'a> {
     /// BIK's id of the message.
@@ -168,8 +168,8 @@ impl<'a> Fact<'a> {
     }
 }
 
-/// Joins the values of several `eventInfo`. A value that is equal to the one before it is left out; `None` if there is
-/// no value.
+/// Joins the values of several infos. A value that is equal to the one before it is left out. `None` if there is no
+/// value.
 pub fn joined(texts: impl IntoIterator<Item = String>, separator: &str) -> Option<String> {
     let mut texts: Vec<String> = texts.into_iter().collect();
     texts.dedup();
@@ -185,7 +185,7 @@ pub struct Message<'a> {
     pub customer: Customer<'a>,
     /// `callbackData` next to `eventInfo`; raw, because it is a string or an object.
     pub callback_data: Option<Raw<'a>>,
-    /// `eventInfo`: one in every sample, but BIK's table calls it a list.
+    /// `eventInfo`: one object in every sample, but an array according to BIK's table of fields.
     pub infos: Vec<Info<'a>>,
 }
 

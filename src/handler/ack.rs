@@ -1,6 +1,6 @@
-//! Records for each event of a delivery whether it was sent and accepted. A kind that sends its events one by one, or
-//! gets an acknowledgement for each event, marks its events. If the delivery then fails or times out, dispatch counts
-//! the accepted events as delivered. A delivery that the shutdown cuts off is repeated as a whole.
+//! Records for each event of a batch whether it was sent and accepted. A kind that sends its events one by one, or gets
+//! an acknowledgement for each event, marks its events. If the batch then fails or times out, dispatch counts the
+//! accepted events as delivered. If the shutdown cuts a batch off, the whole batch is repeated.
 
 use std::sync::{
     Arc,

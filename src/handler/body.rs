@@ -1,4 +1,4 @@
-//! The data that is sent for an event, for kinds that also pass the metadata separately, such as in headers.
+//! The data that is sent for an event. Used by kinds that also pass the metadata separately, such as in headers.
 
 use serde::Deserialize;
 

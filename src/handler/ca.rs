@@ -1,5 +1,5 @@
 //! Reads the file of the setting `ca`, for every kind that uses TLS. The file contains PEM certificates; each is
-//! checked before use. Other content of the file is ignored, as the TLS libraries do.
+//! checked before use. Other content of the file is ignored; the TLS libraries ignore it too.
 //!
 //! An expired CA certificate is still trusted by rustls, which checks only the name and the key of a trust anchor.
 //! OpenSSL, which kind `kafka` uses, rejects it.

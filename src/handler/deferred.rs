@@ -2,8 +2,9 @@
 //! retried.
 //!
 //! Both lanes of a handler and its replays share one `Deferred`. Only one opening attempt runs at a time; callers that
-//! arrive during an attempt get its result. Opening has a timeout, and so has the check of the destination. A thread
-//! that opens a file cannot be interrupted, so the next attempt waits for that thread instead of starting another.
+//! arrive during an attempt get its result. Opening has a timeout, and so has [`Handler::look`], which then checks the
+//! destination. A thread that opens a file cannot be interrupted, so the next attempt waits for that thread instead of
+//! starting another.
 
 use std::{
     sync::{

@@ -30,7 +30,7 @@ pub struct FilterSettings {
     pub stores: Option<Vec<String>>,
     /// Exact message ids (`messageId`).
     pub messages: Option<Vec<String>>,
-    /// Phone numbers of customers, compared by their digits. Other addresses are compared as a whole.
+    /// Phone numbers or other addresses of customers. Phone numbers are compared by their digits, others as a whole.
     pub phones: Option<Vec<String>>,
     /// Conditions on the content of the event; all of them must hold.
     #[serde(rename = "where")]
@@ -220,8 +220,8 @@ fn have_owner(words: &[String], owner: &Owner) -> bool {
         || owner.category().is_some_and(|category| words.iter().any(|wanted| names(wanted, category)))
 }
 
-/// Returns whether a word names a category. Accepts blanks and dashes as `_`, as in `Dev API` of BIK's page, and
-/// ignores case.
+/// Returns whether a word names a category. Case is ignored, and blanks and dashes count as `_`. So `Dev API`, as BIK
+/// writes it, names `dev_api`.
 fn names(word: &str, category: Category) -> bool {
     let plain = word.bytes().map(|byte| if matches!(byte, b' ' | b'-') { b'_' } else { byte });
     plain.map(|byte| byte.to_ascii_lowercase()).eq(category.as_str().bytes())

@@ -49,10 +49,10 @@ struct Lines {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Settings {
-    /// Shows message ids, phone numbers and other addresses, names and texts unmasked.
+    /// Whether message ids, addresses (such as phone numbers), names and texts are shown unmasked.
     pub personal_data: bool,
-    /// The file with the key for digests of message ids. It is created if it is missing. If it is not set, the module
-    /// `config` sets it to `log-digest-key` next to the journal.
+    /// The file with the key for digests of message ids. A missing file is created. If this setting is missing, the
+    /// module `config` sets it to `log-digest-key` next to the journal.
     pub digest_key_file: Option<PathBuf>,
 }
 
@@ -102,7 +102,8 @@ impl Lines {
     }
 
     /// Writes the line of one event. The values of several infos (objects in `eventInfo`) are joined by commas, and
-    /// texts by blanks. `customer` is the name in `customerDetails`, or the customer's id of a subscribed event.
+    /// texts by blanks. The field `customer` is the customer's id if the event is a [`View::Subscribed`], otherwise the
+    /// name in `customerDetails`.
     fn write_one(&self, delivery: &Delivery, show: &Show) {
         let event = &delivery.event;
         let element = &event.element;

@@ -212,8 +212,8 @@ impl Delivery {
     }
 }
 
-/// Why a delivery failed. The texts may quote the payload, so they are stored in the journal and never logged. Only the
-/// texts of [`Kind::look`] are logged, because they quote nothing.
+/// Why a delivery failed. The texts may quote the payload, so they are stored in the journal, but not logged. The texts
+/// of [`Kind::look`] are logged, because they quote no event.
 ///
 /// While personal data is hidden, the operator's page shows at most [`FailureText::own`] of `error`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -238,8 +238,8 @@ pub enum Failure {
         /// The handler's text, and what it quotes.
         error: FailureText,
     },
-    /// The destination does not match the handler's settings (credentials, permission, name): an operator must correct
-    /// one of them. Meanwhile the same events are retried.
+    /// The destination does not match the handler's settings, for example because credentials, a permission or a name
+    /// is wrong. An operator must correct the settings or the destination. Meanwhile the same events are retried.
     #[error("{}", error.whole())]
     Misconfigured {
         /// Error class that is safe for logs, such as `status 401`.

@@ -2,8 +2,9 @@
 //!
 //! `raw` has the original bytes, and `event` the same element as JSON. `key`, `seq`, `received_at`, `source`, `attempt`
 //! and `replay` describe the delivery. The other columns are extracted from the event for joins and filters, and are
-//! NULL if the event does not have the value. If an event has several infos, the columns have the values of the first;
-//! `status`, `channel`, `owner` and `category` have the values of the first info that has them.
+//! NULL if the event does not have the value. If an event has several infos, each of `status`, `channel` and `owner`
+//! has the value of the first info that has one, and `category` is the category of that owner. Other values of infos
+//! come from the first info.
 
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;

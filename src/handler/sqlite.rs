@@ -313,15 +313,16 @@ impl Error {
                 Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => (Remedy::Fix, "not a database"),
                 Some(ErrorCode::ConstraintViolation) => (Remedy::Refuse, "constraint"),
                 Some(ErrorCode::TooBig) => (Remedy::Refuse, "too big"),
-                // SQLite reports an exceeded quota as an I/O error, and also a full disk if the -shm file cannot grow.
+                // SQLite reports an I/O error if a quota is exceeded, or if the disk is full and the -shm file cannot
+                // grow.
                 _ if disk::is_full_sqlite(error, path) => (Remedy::Wait, "disk full"),
                 _ => (Remedy::Retry, "sqlite"),
             },
         }
     }
 
-    /// The error text. SQLite's message is the quoted part of this text, because the message may quote an event, for
-    /// example if a trigger of the table raised the error.
+    /// The error text. SQLite's message goes into `saying`, so that the page can hide it. The message may quote an
+    /// event, for example if a trigger of the table raised the error.
     fn text(&self) -> FailureText {
         match self {
             Self::Sqlite(path, error) => FailureText::from(path.display()).saying(error),

@@ -190,7 +190,7 @@ impl Credential {
     }
 }
 
-/// The possible meanings of a header: one digest per form, in the order of [`Form::ALL`].
+/// The possible meanings of a header: at most one digest per form, in the order of [`Form::ALL`].
 struct Candidates([Option<[u8; 32]>; Form::ALL.len()]);
 
 impl Candidates {

@@ -1,4 +1,4 @@
-//! A connection from its first byte to its last. It serves any [`Site`] and knows nothing about the content.
+//! A connection from its first byte to its last. It serves any [`Site`] and does not know what requests mean.
 //!
 //! Between requests a connection holds only its socket and the bytes of an unfinished head ([`Head`]). hyper and its
 //! buffers exist from the end of a head until one second after the answer, or until the next head begins to arrive. So
@@ -163,7 +163,7 @@ pub(super) async fn run_connection<S: Site>(
     }
 }
 
-/// Resolves on [`CloseOrder::Leave`], which a closing connection gets when a new one waits for its slot.
+/// Resolves on [`CloseOrder::Leave`]: a new connection waits for the slot of this one.
 async fn place_is_needed(pulse: &Pulse) {
     poll_fn(|cx| match pulse.poll_order(cx) {
         Poll::Ready(()) if pulse.is_ordered(CloseOrder::Leave) => Poll::Ready(()),
@@ -326,8 +326,8 @@ where
             stopping = true;
             Pin::new(&mut *connection).graceful_shutdown();
         }
-        // Requests move the next check to a later time, but do not reset the alarm. So the alarm fires too early about
-        // once a second, and is reset then. It never fires late.
+        // Requests move the next check to a later time, but do not reset the alarm. So the alarm may fire too early; it
+        // is reset then. It never fires late.
         while let Some(next_check) = pulse.next_check() {
             if alarm.is_elapsed() || next_check < alarm.deadline() {
                 alarm.as_mut().reset(next_check);

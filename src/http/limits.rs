@@ -78,7 +78,8 @@ impl LogLimiter {
         Self { pace: Pace::per(1, period), suppressed: AtomicU64::new(0) }
     }
 
-    /// `Some` if the line is to be logged now, with the number of lines suppressed before it, if there are any.
+    /// `None` if the line is suppressed, `Some(None)` if it is to be logged, and `Some(Some(n))` if it is to be logged
+    /// and `n` lines were suppressed before it.
     pub fn allow(&self) -> Option<Option<u64>> {
         match self.pace.take() {
             Ok(()) => Some(Some(self.suppressed.swap(0, Ordering::Relaxed)).filter(|lines| *lines > 0)),

@@ -25,7 +25,7 @@ const BACKLOG: u32 = 4096;
 /// The result of [`serve`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stopped {
-    /// The number of connections that were still open when the time was up, such as those with a request in flight.
+    /// The number of connections that were still open at the time to give up, such as those with a request in flight.
     /// They were aborted.
     pub cut: usize,
 }
@@ -42,9 +42,9 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves until `stop` resolves to the time at which to give up. After `stop`, no connection is accepted, idle
-/// connections close at once, and requests in flight may finish until the time to give up. Only the settings of
-/// connections and heads are used.
+/// Serves until `stop` resolves. From then on, no connection is accepted, and idle connections close at once. Requests
+/// in flight may finish until the time to give up, which is the value of `stop`. Only the settings of connections and
+/// heads are used.
 pub async fn serve<S: Site>(
     listener: TcpListener,
     site: S,

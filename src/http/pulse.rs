@@ -10,8 +10,8 @@
 //! - *answering* until hyper has taken the whole answer,
 //! - at the end possibly *closing*: further bytes of the peer are read and dropped.
 //!
-//! If the first bytes of the next head arrive in the same read as the end of a request, hyper holds them. The
-//! connection then counts as idle until more bytes arrive, or until hyper is detached a second later.
+//! If the first bytes of the next head arrive in the same read as the end of a request, hyper holds them. After the
+//! answer, the connection then counts as idle until more bytes arrive, or until hyper is dropped a second later.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering::Relaxed},
@@ -32,7 +32,7 @@ pub(super) struct Timeouts {
     /// From the first byte of a head to its last.
     pub(super) head: Duration,
     /// From the start of the connection, or from the end of an answer, until the next byte. While an answer is sent:
-    /// from one part that the peer takes to the next.
+    /// from one write to the next.
     pub(super) idle: Duration,
     /// Replaces `idle` until the connection has sent an accepted credential.
     pub(super) stranger_idle: Duration,
@@ -112,8 +112,8 @@ impl Pulse {
         ConnectionPhase::ALL.get(phase).copied().unwrap_or(ConnectionPhase::Closing)
     }
 
-    /// The time of the last write or change of phase, in milliseconds since `epoch`. Neither the start of
-    /// [`ConnectionPhase::Busy`] nor the end of an answer changes it.
+    /// The time of the last write or change of phase, in milliseconds since `epoch`. Two changes of phase do not count:
+    /// to [`ConnectionPhase::Busy`], and from [`ConnectionPhase::Answering`] to [`ConnectionPhase::Idle`].
     pub(super) fn since_ms(&self) -> u64 {
         self.since_ms.load(Relaxed)
     }

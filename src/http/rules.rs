@@ -151,8 +151,8 @@ impl SourceSettings {
     }
 }
 
-/// Returns why a path is not valid; `None` if it is. A valid path begins with `/` and has only the characters of a path
-/// in RFC 3986.
+/// Returns why a path is not valid; `None` if it is valid. A valid path begins with `/` and has only the characters of
+/// a path in RFC 3986.
 fn wrong_path(path: &str) -> Option<String> {
     if !path.starts_with('/') {
         return Some(format!("{path:?} must begin with a `/`"));
@@ -216,7 +216,7 @@ impl CredentialSettings {
     }
 }
 
-/// Returns why a user name is not valid; `None` if it is. On the wire, a colon ends the name (RFC 7617 §2).
+/// Returns why a user name is not valid; `None` if it is valid. On the wire, a colon ends the name (RFC 7617 §2).
 pub fn wrong_username(name: &str) -> Option<&'static str> {
     match name {
         "" => Some("must not be empty"),

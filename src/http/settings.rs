@@ -95,8 +95,8 @@ pub struct SourceSettings {
     /// The accepted credentials, by their names in the configuration.
     #[serde(default)]
     pub credentials: BTreeMap<String, CredentialSettings>,
-    /// Requests per second, with a burst of the same number; a request above this rate gets 429. Only requests with an
-    /// accepted credential count. `None` means no limit.
+    /// Requests per second, with a burst of the same number; a request above this rate gets 429. A request that fails
+    /// authentication does not count. `None` means no limit.
     #[serde(default)]
     pub rate: Option<u32>,
 }

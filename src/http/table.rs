@@ -10,8 +10,8 @@
 //! address: the one with the oldest unfinished head, or else the one that has been idle longest. If all are busy, none
 //! is closed.
 //!
-//! A call orders a connection to close, and does not wait until it is closed. A connection whose head is complete after
-//! the first read does not lock the table for that head.
+//! The table orders a connection to close, and does not wait until it is closed. A connection whose head is complete
+//! after the first read does not lock the table for that head.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
@@ -31,8 +31,8 @@ use super::{
     settings::Settings,
 };
 
-/// Maximum number of idle connections that one scan keeps. A scan is slow, because it visits all connections. So one
-/// scan serves several calls.
+/// Maximum number of idle connections that a scan keeps in [`OpenConnections::idle`]. A scan is slow, because it visits
+/// all connections. So the connections that it keeps serve several calls of `close_longest_idle`.
 const SCANNED_MAX: usize = 64;
 
 /// The open connections of a listener.

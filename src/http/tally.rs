@@ -81,7 +81,7 @@ impl Tally {
         tracing::debug!(request_id = %id, source = %self.source, status = status.as_u16(), ms = ms(), "request answered");
     }
 
-    /// Counts an answer by its status. Called directly for the connection's answers to incomplete or invalid requests.
+    /// Counts an answer by its status. For incomplete or invalid requests, this is called instead of `answered`.
     pub(super) fn counted(&self, status: StatusCode) {
         self.answers(status).count.inc();
     }

@@ -13,7 +13,7 @@ pub(super) const UNKNOWN: &str = "unknown";
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FailureClasses {
-    /// The classes in the order of the table: the first one that matches counts.
+    /// The classes, in the order of the table. A failure has the first class that matches.
     #[serde(rename = "class", default)]
     classes: Vec<FailureClass>,
 }

@@ -160,7 +160,7 @@ impl InsightFile {
     }
 }
 
-/// The files that belong to insight's file at `path`. Nothing else may write there.
+/// Insight's file at `path`, and the files that belong to it. Only insight may write to these files.
 pub fn files(path: &Path) -> [PathBuf; 4] {
     [path.to_owned(), with_suffix(path, "-wal"), with_suffix(path, "-shm"), lock_of(path)]
 }

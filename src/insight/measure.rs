@@ -25,7 +25,7 @@ impl Insight {
     /// Updates the metrics that come from insight. Does nothing if another update is running.
     ///
     /// # Errors
-    /// Returns an [`Error`] if the file cannot be read.
+    /// Returns an [`Error`] if insight's file cannot be read.
     pub async fn measure(&self, now: Timestamp) -> Result<(), Error> {
         let Ok(place) = Arc::clone(&self.measuring).try_acquire_owned() else { return Ok(()) };
         let (metrics, classes) = (Arc::clone(&self.metrics), self.failures.clone());

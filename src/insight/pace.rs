@@ -1,5 +1,5 @@
-//! How long insight pauses after each batch. A short pause lets several events gather for the next batch. Longer pauses
-//! follow failures, and leave the machine to intake under load.
+//! How long insight pauses after each batch. A short pause lets several events gather for the next batch. After a
+//! failure, the pause is longer. Under load it is also longer, to leave most of the machine to intake.
 
 use std::time::{Duration, Instant};
 

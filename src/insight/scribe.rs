@@ -37,7 +37,7 @@ pub(super) enum ScribeOp {
     Rebuild {
         /// The journal's events begin after this seq.
         after: u64,
-        /// When the journal's first event was received; `None` if it is empty.
+        /// When the journal's first event was received; `None` if the journal is empty.
         from: Option<Timestamp>,
         /// The last seq that the rebuild must process.
         tip: u64,
@@ -133,7 +133,8 @@ fn work(
     }
 }
 
-/// Runs [`Ledger::purge`] once. Returns when the next run is due: at once if there may be more expired rows.
+/// Runs [`Ledger::purge`] once. Returns the time at which the next run is due. If there may be more expired rows, this
+/// is the current time.
 fn purge(ledger: &mut Ledger, retention: Period, clock: &Clock) -> Instant {
     let more = ledger.purge(clock.deletion(), retention).unwrap_or_else(|error| {
         let class = Error::from(&error).class();

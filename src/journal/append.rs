@@ -9,8 +9,8 @@ pub struct AppendBatch {
     pub drafts: Vec<Draft>,
     /// Input that could not be decoded.
     pub quarantined: Vec<Quarantined>,
-    /// Set if this batch was decoded from a quarantine entry. If every draft is a conflict, or there is no draft, that
-    /// entry stays. Then the conflicts and `quarantined` do not become further entries.
+    /// Set if this batch was decoded from a quarantine entry. Such an append changes nothing if every draft is a
+    /// conflict, or if there is no draft. Then the conflicts and `quarantined` do not become further entries.
     pub retried: Option<RetryOf>,
     /// A guard that is dropped when the append has ended, such as the request's permit in the concurrency limits.
     pub hold: Option<Box<dyn Send>>,
@@ -35,8 +35,8 @@ pub struct AppendReceipt {
     pub duplicates: u32,
     /// Number of quarantined items: undecodable input plus conflicts.
     pub quarantined: u32,
-    /// Number of conflicts: events with the key of a stored event, but other content. They are quarantined, unless the
-    /// batch comes from a quarantine entry that stays: see [`AppendBatch::retried`].
+    /// Number of conflicts: events with the key of a stored event, but other content. They are quarantined, except in
+    /// the case that [`AppendBatch::retried`] describes.
     pub conflicts: u32,
     /// The last seq of this batch; `None` if it stored no event.
     pub seq: Option<u64>,
@@ -45,8 +45,8 @@ pub struct AppendReceipt {
 /// Why an append failed. Nothing of the batch is stored, except perhaps after `Failed`.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum AppendError {
-    /// The disk is full or down to its reserve, or a quota is exceeded. An append can succeed again once there is
-    /// space.
+    /// The disk is full, or its free space is down to the reserve (`disk_reserve`), or a quota is exceeded. An append
+    /// can succeed again once there is space.
     #[error("the journal's disk is full")]
     Full,
     /// Another process holds a lock on the database. A retry may succeed.

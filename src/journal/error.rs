@@ -24,7 +24,7 @@ pub enum Error {
     /// The journal has failed: see [`super::JournalState::Failed`]. What is on disk is unknown until a restart.
     #[error("the journal failed and needs a restart")]
     Failed,
-    /// The disk is full or down to its reserve, or a quota is exceeded.
+    /// The disk is full, or its free space is down to the reserve (`disk_reserve`), or a quota is exceeded.
     #[error("the journal's disk is full")]
     Full,
     /// The journal is closing or closed.

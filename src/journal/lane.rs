@@ -72,9 +72,8 @@ pub struct LaneState {
     pub aside: Vec<Aside>,
     /// Number of dead letters of the lane; 0 for a replay, whose dead letters belong to the handler's own lane.
     pub dead: u64,
-    /// Seqs, in ascending order, of events that became dead letters of this lane or replay and are still after its
-    /// cursor. For a handler's own lane, this includes dead letters that were deleted since: dropped, expired, or
-    /// delivered by a retry.
+    /// Seqs of the events after the cursor that became dead letters in this lane, in ascending order. For a handler's
+    /// own lane, this includes events whose dead letters were deleted since: dropped, expired, or delivered by a retry.
     pub dead_past_cursor: Vec<u64>,
 }
 
@@ -128,7 +127,7 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// Merges claims of several classes that start at the same seq into one, in order of seq.
+    /// Merges claims of different classes into one claim, in order of seq. The claims must all start at the same seq.
     #[must_use]
     pub fn of_all(claims: impl IntoIterator<Item = Self>) -> Self {
         let mut all = Self { events: Vec::new(), through: u64::MAX };

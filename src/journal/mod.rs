@@ -53,9 +53,9 @@ pub trait Journal: Send + Sync + 'static {
     /// The trusted clock, which stamps stored rows. Code that compares times with stored times must read this clock.
     fn clock(&self) -> &Clock;
 
-    /// If the wall clock is in doubt, trusts it again: durably corrects the trusted clock to the wall clock. If
-    /// deletion by age was behind at the start and waits for a confirmation of the clock, also ends that wait. Resolves
-    /// to `true` if the clock was in doubt or unconfirmed.
+    /// If the wall clock is in doubt, trusts it again: durably corrects the trusted clock to the wall clock. Also
+    /// confirms the wall clock, so that deletion by age may catch up if it was behind when the process started.
+    /// Resolves to `true` if the clock was in doubt, or if deletion waited for the confirmation.
     fn accept_clock(&self) -> JournalFuture<'_, bool>;
 
     /// The state of the journal: the current value and every later change.
@@ -134,8 +134,8 @@ pub trait Journal: Send + Sync + 'static {
     /// The paused handlers: the current set and every later change.
     fn paused(&self) -> watch::Receiver<Pauses>;
 
-    /// Durably stores a replay with its two lanes and resolves to its id. Until it ends, it protects its undelivered
-    /// events from retention, while its handler is configured.
+    /// Durably stores a replay with its two lanes and resolves to the id of the replay. If the handler is configured,
+    /// the undelivered events of the replay are protected from retention until the replay ends.
     fn start_replay(&self, replay: NewReplay) -> JournalFuture<'_, i64>;
 
     /// Durably pauses, resumes or ends a replay. Resolves to `false` if the replay is unknown, has ended, or already

@@ -12,8 +12,8 @@ use crate::{
     plural::counted,
 };
 
-/// Returns the event that announces a dead letter. It names the handler, the lane, the event and the cause. From the
-/// event's payload it contains only the `eventName`. Returns `None` if the dead letter is itself an announcement,
+/// Returns the announcement of a dead letter. It names the handler, the lane, the cause and `dead.event`. From the
+/// payload of `dead.event`, it contains only the `eventName`. Returns `None` if `dead.event` is itself an announcement,
 /// because a handler that cannot deliver announcements would otherwise cause new ones without end.
 pub(super) fn of_dead_letter(id: i64, lane: &LaneId, dead: &NewDead) -> Option<Draft> {
     let event = &dead.event;

@@ -85,7 +85,7 @@ impl FigureRequest {
     fn query(&self, (since, until): Span) -> FigureQuery {
         FigureQuery {
             since: Some(since),
-            // Figures are kept per hour, so `until` is rounded up to a full hour.
+            // Figures are kept per hour, and the query rounds `until` down. The addition makes it round up.
             until: Some(until.plus_ms(HOUR_MS - 1)),
             only: self.only.clone(),
             by: self.by.clone(),

@@ -107,8 +107,8 @@ pub(super) async fn retry(
     Ok(Json(RetriedHandler { handler }))
 }
 
-/// `POST handlers/{name}/believe`: accepts the refusals of the destination. Stored events that it refuses with the same
-/// error as now become dead letters.
+/// `POST handlers/{name}/believe`: accepts the refusals of the destination. A stored event then becomes a dead letter
+/// if it fails with the error class of these refusals.
 pub(super) async fn believe(
     State(shared): State<Arc<AdminState>>,
     Segment(handler): Segment<String>,

@@ -51,9 +51,9 @@ impl<I: FromStr<Err: Display> + JsonSchema> TakeParameters for PageQuery<I> {
 }
 
 /// Reads a page of a list whose entries have payloads, in chunks, so that not all payloads are in memory at once.
-/// `read` takes an id and a number. It returns this many entries with lower ids, newest first; without an id, the
-/// newest entries. `row` returns the id of an entry, its size in bytes and, if the entry matches the request, its row.
-/// Returns the rows, and the `before` of the next page.
+/// `read(id, count)` returns the newest `count` entries, newest first. With an id, it reads only those with lower ids.
+/// `row` returns the id of an entry, its size in bytes and, if the entry matches the request, its row. Returns the
+/// rows, and the `before` of the next page.
 async fn bounded_page<T, R, F>(
     PageQuery { before, limit }: PageQuery<i64>,
     read: impl Fn(Option<i64>, usize) -> F,

@@ -86,7 +86,8 @@ impl Answer for EventStream {
     }
 }
 
-/// `GET tail`: streams events with a seq above `after`; without `after`, from the next stored event on.
+/// `GET tail`: streams events with a seq above `after`. Without `after`, streams only events that are stored from now
+/// on.
 pub(super) async fn tail(
     State(shared): State<Arc<AdminState>>,
     LastEventId(last): LastEventId,

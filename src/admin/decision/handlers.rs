@@ -62,7 +62,7 @@ pub(in crate::admin) async fn skip(
     Ok(lanes)
 }
 
-/// Moves the journal state of a handler that is not configured to another name.
+/// Moves a handler's state in the journal to another name. Fails if the old name is still configured.
 pub(in crate::admin) async fn rename(shared: &AdminState, old: &str, new: &str) -> Result<(), RequestError> {
     if !is_name(new) {
         return Err(RequestError::parameter("to", NAME_RULE));
@@ -90,9 +90,9 @@ pub(in crate::admin) async fn retry(shared: &AdminState, handler: &Arc<str>) {
     );
 }
 
-/// Accepts the refusals of a handler's destination. After that, an event becomes a dead letter if it fails with the
-/// same error class as its lane's refusals now, such as `status 422`. This applies to events up to the current tip. It
-/// ends for each lane with the lane's next success.
+/// Accepts the refusals of a handler's destination. Each lane takes the error class of its current refusals, such as
+/// `status 422`. Until the lane's next success, each of its events up to the current tip becomes a dead letter if it
+/// fails with this class.
 pub(in crate::admin) async fn believe(shared: &AdminState, handler: &Arc<str>) -> Believed {
     let upto = *shared.parts.journal.tip().borrow();
     let classes = shared.parts.desk.believe(handler, upto).await;

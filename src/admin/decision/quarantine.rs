@@ -98,8 +98,8 @@ async fn again(journal: &dyn Journal, entry: QuarantineEntry) -> Result<Retried,
 }
 
 /// Stores the elements of an entry, part by part. If any element is stored, or is a duplicate, the entry is deleted. An
-/// entry with one part is deleted in the transaction that stores the part, a larger entry after its last part is
-/// stored.
+/// entry with one part is deleted in the transaction that stores the part. A larger entry is deleted after its last
+/// part is stored.
 async fn store(
     journal: &dyn Journal,
     id: i64,
@@ -154,7 +154,7 @@ impl Parts {
         let reading = tokio::task::spawn_blocking(move || {
             let mut decoder = Decoder::of(&item.source, &item.bytes);
             while let Some(part) = decoder.part(PART)? {
-                // The receiver is dropped if the retry failed meanwhile.
+                // This fails if `read` was dropped, because the retry failed meanwhile.
                 if parts.blocking_send(part).is_err() {
                     break;
                 }

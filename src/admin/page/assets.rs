@@ -1,5 +1,5 @@
-//! The browser's static files. They are embedded in the binary, and their URLs contain a digest of their bytes, so that
-//! a browser fetches each version once. Third-party files in `assets/` are unmodified; its `README.md` lists their
+//! The page's static files. They are embedded in the binary, and their URLs contain a digest of their bytes, so that a
+//! browser fetches each version once. Third-party files in `assets/` are unmodified; its `README.md` lists their
 //! origins.
 
 use std::sync::LazyLock;

@@ -117,7 +117,7 @@ struct MessageLink {
     number: Option<i64>,
 }
 
-/// The state of an event in one lane of a handler: the lane that the event goes through.
+/// The state of an event at one handler, in the handler's lane for this event.
 struct ProgressTableRow {
     handler: Arc<str>,
     lane: &'static str,

@@ -18,7 +18,7 @@ const SECTIONS: &[(&str, &str)] = &[
 /// The frame around a page. Templates use it as `frame`.
 #[derive(Default)]
 pub(super) struct Frame {
-    /// The requested path with its query, to which a form returns.
+    /// The requested path with its query. A form on the page returns to it.
     pub(super) back: String,
     /// The CSRF token for the forms on the page.
     pub(super) token: String,

@@ -25,8 +25,8 @@ const PLAIN: &[&str] = &[
     "type",
 ];
 
-/// The output is cut after the token that exceeds this number of bytes, because deep nesting makes the indented text
-/// many times longer than the input.
+/// The output is cut as soon as it is longer than this number of bytes. Without this limit, deep nesting could make the
+/// indented text many times longer than the input.
 const WRITTEN_BYTES: usize = 1024 * 1024;
 
 /// Indents a rendered element (one line of JSON). If personal data is masked, only the values of plain keys, `null`,
@@ -123,7 +123,7 @@ impl Written<'_> {
     /// Records the key of the next value. Returns whether the key itself may be shown: a key that is not a short
     /// identifier may contain personal data.
     fn key(&mut self, key: &str) -> bool {
-        // Only the event's own id is plain. A nested id may be the id of a customer.
+        // The key `id` is plain only at the top level. A nested id may be the id of a customer.
         let is_own_id = key == "id" && self.within.len() == 1;
         if let Some(container) = self.within.last_mut() {
             container.key_is_next = false;

@@ -3,8 +3,8 @@
 //!
 //! The browser's client for server-sent events reconnects automatically, and sends the id of the last event that it
 //! received. The client does not tell the script why a request was rejected, so "too many tails" is sent as a
-//! server-sent event of its own. Another one marks the end of a stream that shows personal data, so that the page
-//! reconnects at once.
+//! server-sent event of its own. Another server-sent event marks the end of a stream that shows personal data, so that
+//! the page reconnects at once.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -39,8 +39,8 @@ const LIMIT: usize = 50;
 /// The minimum time between two messages to the browser, to limit how often it redraws. A stream that is behind sends
 /// without this delay.
 const PACE: Duration = Duration::from_millis(200);
-/// A stream that shows personal data ends with its first message after this time. The page then reconnects. If the
-/// operator has masked personal data in the meantime, the new stream masks it too.
+/// After this time, a stream that shows personal data sends the message that it is waiting for, and ends. The page then
+/// reconnects. If the operator has masked personal data in the meantime, the new stream masks it too.
 const UNREDACTED: Duration = Duration::from_secs(30);
 /// A stream that is more than this many events behind skips the oldest ones, because the page keeps only a few rows and
 /// must show current events.
@@ -136,14 +136,14 @@ struct TailStream {
     tail: EventTail,
     /// Personal data is shown until this time.
     shown_until: Option<Timestamp>,
-    /// A stream that shows personal data ends with its first message at this time or later; `None` for other streams.
+    /// When the stream is to end, as [`UNREDACTED`] describes; `None` for a stream that does not show personal data.
     reconnect_at: Option<Instant>,
     /// The next message is sent at this time or later.
     ready_at: Instant,
 }
 
 impl TailStream {
-    /// A line with the id from which the browser continues after a reconnect.
+    /// A server-sent event with only its id, from which the browser continues after a reconnect.
     fn blank(&self) -> Line {
         Line::default().id(self.tail.cursor().to_string())
     }

@@ -41,7 +41,7 @@ impl MessageText {
         if let Some(text) = info.and_then(|info| info.message.as_deref()).filter(|text| !text.is_empty()) {
             return Self { text: redaction.text(text).into_owned(), is_description: false };
         }
-        // Only the infos of messages from customers have these parts.
+        // A location, an order, media, options and buttons occur only in messages from customers.
         Self::description(match info {
             None if matches!(view, View::Incoming(_)) => "a message",
             Some(info) if info.location.is_some() => "a location",

@@ -71,7 +71,7 @@ impl Redaction {
         if self.is_off {
             return stored.to_owned();
         }
-        // A `FailureText` separates the details with `: `. Another text may quote something after any colon.
+        // A `FailureText` separates the details with `: `. A text without `: ` may quote something after a colon.
         let quoting = stored.split_once(": ").or_else(|| stored.split_once(':'));
         let own = quoting.map_or(stored, |(own, _)| own);
         let mut shown = String::new();

@@ -25,7 +25,7 @@ pub(crate) struct RowsRequest<F> {
     #[schemars(default, with = "String")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub handler: Option<String>,
-    /// All dead letters of the handler, or those that also match `since`, `until` and `filter`.
+    /// Selects all dead letters of the handler. With `since`, `until` or `filter`, selects only those that match.
     #[schemars(default, with = "bool", extend("const" = true))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub all: Option<bool>,

@@ -30,8 +30,8 @@ pub(crate) struct HandlerReport<L = LaneStatus> {
     pub lanes: Vec<L>,
 }
 
-/// A lane, as the command line reads it; the API writes [`LaneStatus`]. For a stopped receiver, the members that the
-/// journal does not store are absent.
+/// A lane, as the command line reads it. A running receiver answers with a [`LaneStatus`]. If the receiver is stopped,
+/// the lane comes from the journal, and the members that the journal does not store are absent.
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct LaneReport {
@@ -107,14 +107,14 @@ pub(crate) struct RetriedHandler {
     pub handler: Arc<str>,
 }
 
-/// The accepted refusals. Events that the destination refuses with one of these error classes become dead letters. For
-/// each lane, this ends with the next success of the lane.
+/// The accepted refusals. Events that the destination refuses with one of these error classes become dead letters. In
+/// each lane, the next success ends the acceptance.
 #[derive(Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Believed {
     pub handler: Arc<str>,
     /// The refusals are accepted for events up to this seq.
     pub upto: u64,
-    /// The error classes of the refusals, such as `status 422`; empty if no lane has refused events.
+    /// The error classes of the refusals, such as `status 422`; empty if no lane has an event in doubt.
     pub classes: Vec<String>,
 }
 

@@ -27,8 +27,8 @@ pub(crate) struct TimelineList<R> {
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct ContactList {
     pub contacts: Vec<Contact>,
-    /// `before` of the next page; null on the last page. `before` is a seq, and rows of one event stay on one page. So
-    /// a page can have more rows than `limit`.
+    /// `before` of the next page; null on the last page. `before` is the seq of a customer's last event. Customers with
+    /// the same last event stay on one page. So a page can have more rows than `limit`.
     pub next: Option<i64>,
 }
 
@@ -105,6 +105,6 @@ pub(crate) struct InsightProgress {
     /// The highest seq of the journal.
     pub tip: u64,
     pub lag: u64,
-    /// The last seq of a running rebuild; null if no rebuild runs.
+    /// The seq at which the running rebuild ends; null if no rebuild runs.
     pub rebuilding_to: Option<u64>,
 }

@@ -95,10 +95,10 @@ pub(crate) struct Retried<S = RetryOutcome> {
 #[derive(Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum RetryOutcome {
-    /// All elements are stored, now or before. The entry left the quarantine.
+    /// All elements are stored, by this retry or earlier. The entry left the quarantine.
     Stored,
-    /// Some elements are stored, now or before. Each of the others is now a separate quarantine entry, and this entry
-    /// left the quarantine.
+    /// Some elements are stored, by this retry or earlier. Each of the others is now a separate quarantine entry, and
+    /// this entry left the quarantine.
     Partly,
     /// No element can be read, or the entry has no element. The entry stays.
     Unreadable,

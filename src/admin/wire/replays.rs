@@ -60,8 +60,8 @@ pub(crate) struct ReplayRow<S = ReplayState, L = LaneStatus> {
     /// Number of events that the filters of the handler and of the replay select; null until they are counted in this
     /// run of the process.
     pub events: Option<u64>,
-    /// Number of the counted events that the replay is done with: delivered, set aside, dead letters, or set aside
-    /// earlier by the handler's own lanes, which deliver them; null until the events are counted.
+    /// Number of the events in `events` that the replay is done with. They were delivered or set aside, became dead
+    /// letters, or are left to the handler's own lanes, which set them aside earlier. Null until `events` is known.
     pub done: Option<u64>,
     /// Number of events delivered in this run of the process; null if the replay has not started in this run.
     pub delivered: Option<u64>,

@@ -1,4 +1,4 @@
-//! Flattens an event into rows: one per info, which is an object in `eventInfo`, or one row if the event has no info.
+//! Flattens an event into rows: one per info (an object in `eventInfo`), or one row if the event has no info.
 
 use serde_json::value::RawValue;
 

@@ -19,11 +19,11 @@ use crate::{
     secret,
 };
 
-/// The credential to send; if none is given, one of the configuration.
+/// The options for the credential to send. If none is given, a credential of the configuration is sent.
 #[derive(clap::Args)]
 pub(super) struct CredentialArgs {
-    /// File with the authorization key. Without this option and --user, the key is read from BIKHOOK_SEND_KEY, else a
-    /// credential of the configuration is used
+    /// File with the authorization key. If neither this option nor --user is given, the key is read from
+    /// BIKHOOK_SEND_KEY, else a credential of the configuration is used
     #[arg(long, value_name = "FILE", conflicts_with_all = ["user", "password_file"])]
     key_file: Option<PathBuf>,
     /// Username; its password is read from --password-file, else BIKHOOK_SEND_PASSWORD, else the terminal

@@ -1,8 +1,8 @@
 //! Generates BIK-like traffic. The same seed gives the same bytes.
 //!
 //! The traffic has messages from customers and statuses of sent messages. The statuses of a few dozen sent messages are
-//! mixed. The statuses of one message are in order, such as sent → delivered → read, or sent → failed. On request the
-//! traffic has faults: duplicate events, statuses out of order, and elements and bodies that cannot be read.
+//! interleaved. The statuses of one message are in order, such as sent → delivered → read, or sent → failed. On request
+//! the traffic has faults: duplicate events, statuses out of order, and elements and bodies that cannot be read.
 
 use std::{collections::VecDeque, str::FromStr};
 
@@ -133,8 +133,8 @@ impl Generator {
         self.remaining.div_ceil(self.batch)
     }
 
-    /// An element that cannot be read, or `None` to truncate the whole body. Truncation also loses the other events of
-    /// the body, so it is rarer for larger bodies.
+    /// An element that cannot be read, or `None` to truncate the body instead. Truncation also makes the other events
+    /// of the body unreadable, so it is rarer for larger bodies.
     fn garbage(&mut self, events: u64) -> Option<&'static [u8]> {
         const ELEMENTS: [&[u8]; 6] = [
             b"null",

@@ -55,7 +55,7 @@ struct PostedBody {
 /// Posts all bodies over this many connections. Unexpected answers are only counted.
 ///
 /// # Errors
-/// Returns an error, and aborts the requests in flight, if a body cannot be read or the receiver is unreachable.
+/// Returns an error, and aborts the requests in flight, if a body cannot be read or [`UNANSWERED_MAX`] is reached.
 pub(super) async fn post_all(
     target: PostTarget,
     Bodies { count, bodies }: Bodies,

@@ -26,7 +26,7 @@ pub(super) struct PostSummary {
 }
 
 impl PostSummary {
-    /// Counts an answer and its latency.
+    /// Counts an answer and records its latency.
     pub(super) fn count(&mut self, events: u64, garbage: bool, answer: PostResult, latency: Duration) {
         self.requests += 1;
         self.events += events;

@@ -115,7 +115,7 @@ impl Stats {
                     cell(lane.state),
                     lane.lag.to_string(),
                     cell(waits.map(Period::secs)),
-                    // The dead letters belong to the handler, so show them only for its first lane.
+                    // Dead letters are counted per handler, so show the count only for its first lane.
                     if at == 0 { dead.to_string() } else { String::new() },
                 ]
             }));

@@ -163,8 +163,8 @@ impl Lane {
     }
 
     pub(super) fn dead_retry_done(&mut self, id: i64) {
-        // If no dead letter is left, the next ones are read, because the journal returns only a bounded number at a
-        // time.
+        // The journal returns a bounded number of dead letters at a time. Once the lane is done with these, it reads
+        // the next ones.
         self.reload_dead_retries |= self.dead_retries.remove(id);
     }
 
@@ -210,7 +210,7 @@ impl Lane {
         for later in self.window.take_message(key) {
             self.set_aside_in_order(later, order_key, now);
         }
-        // If another event of the message is in flight and fails, it waits, too.
+        // An event of the message that is in flight now waits, too, if it fails.
         self.window.hold(key);
     }
 

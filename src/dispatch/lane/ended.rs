@@ -164,8 +164,8 @@ impl Lane {
     }
 
     /// Returns whether this event has failed at least [`policy::BATCH_TRIES`] times before, and a delivery has
-    /// succeeded since its last failure. Successes of other deliveries count, because the delivery of this event may
-    /// hold no other event.
+    /// succeeded since its last failure. Successes of other deliveries count, because this event may be the only one in
+    /// its delivery.
     fn fails_while_others_succeed(&self, seq: u64) -> bool {
         self.window.get(seq).is_some_and(|entry| {
             entry.attempts >= policy::BATCH_TRIES

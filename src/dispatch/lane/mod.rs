@@ -128,12 +128,13 @@ pub struct Lane {
     gone: Option<String>,
     /// The failures that an operator believes to be final.
     believed: Option<BelievedRefusals>,
-    /// Events that were claimed and wanted; counted for replays only.
+    /// Number of claimed events that the filters select; counted for replays only.
     claimed: u64,
     redelivered: Redelivered,
     /// Whether the log already says that the limit for set-aside events is reached.
     logged_full: bool,
-    /// An exception has just ended, so the lane's own deliveries go first.
+    /// The delivery of an exception (a set-aside event or a retried dead letter) has just ended, so the lane's own
+    /// deliveries go first.
     exception_ended: bool,
     /// The last exception was a set-aside event, so a dead letter goes first.
     dead_retry_next: bool,

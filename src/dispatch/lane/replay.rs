@@ -1,5 +1,5 @@
 //! How a replay's lane differs from a handler's own lane. A replay's lane has an end and a filter, and yields to the
-//! handler's own lanes. It delivers only events that the own lanes have passed and have not set aside.
+//! handler's own lanes. It delivers only events that those lanes have passed and have not set aside.
 
 use std::{
     collections::HashSet,

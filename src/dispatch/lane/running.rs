@@ -100,7 +100,7 @@ impl Lane {
         }
     }
 
-    /// Makes all events and dead letters that wait for a retry due now.
+    /// Ends all waits for a retry: the events and dead letters that wait are due now.
     pub(super) fn retry_now(&mut self, now: Timestamp) {
         self.condition.wait_until = now;
         self.condition.retry_requested = true;
@@ -131,8 +131,8 @@ impl Lane {
     }
 }
 
-/// A clock that never goes back: the trusted time when it was created, plus the time since. It orders the actions of
-/// one run of a lane.
+/// A clock that never goes back. It reads the journal's clock once, and adds the time since then. It orders the actions
+/// of one run of a lane.
 struct LaneClock {
     began: Timestamp,
     since: tokio::time::Instant,

@@ -31,7 +31,8 @@ impl Lane {
         if self.condition.failures > 0 {
             return self.probe(now).await;
         }
-        // With a single slot, recurring exceptions would starve batches.
+        // After an exception, batches go first. If the lane may have only one delivery in flight, exceptions could
+        // otherwise take every turn.
         let mut started = std::mem::take(&mut self.exception_ended) && self.start_batches(now).await;
         if self.has_place() {
             started |= self.start_exception(now).await;
@@ -217,8 +218,8 @@ impl Lane {
     }
 
     /// Set-aside events up to this seq may be tried. After a restart, the events before a set-aside event are claimed
-    /// first, because they may belong to the same message. If the lane can neither set more events aside nor claim more,
-    /// all set-aside events may be tried.
+    /// first, because they may belong to the same message. If the lane can neither set more events aside nor claim
+    /// more, all set-aside events may be tried.
     pub(super) fn aside_upto(&self) -> u64 {
         let claims_no_more = self.window.len() >= policy::DOUBTED_MAX || self.is_far_ahead();
         let stands_still = self.aside_is_full() && claims_no_more;

@@ -127,7 +127,8 @@ impl Kind for Exec {
     }
 }
 
-/// Kills the programs that killed receivers left running. Returns this receiver's mark; `None` if /proc cannot be read.
+/// Kills the programs that a killed receiver left running. Returns this receiver's mark. `None` if /proc cannot be
+/// read; then nothing is killed.
 fn end_orphans(handler: &str) -> Result<Option<Mark>, String> {
     let mark = match Mark::own() {
         Ok(mark) => mark,

@@ -155,7 +155,8 @@ fn find(own: &Mark, handler: &str) -> io::Result<Vec<Process>> {
     Ok(orphans.map(|(pid, stat)| Process { pid, start: stat.start }).collect())
 }
 
-/// The mark in the environment of a program of this handler; `None` also if the environment cannot be read.
+/// The mark in the environment of a process. `None` if the process is not a program of this handler, or if its
+/// environment cannot be read.
 fn mark_of(pid: i32, handler: &str) -> Option<Mark> {
     let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
     let value = |name: &str| {

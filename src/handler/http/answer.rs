@@ -31,9 +31,9 @@ pub(super) async fn outcome(answer: Response, conflict: About) -> Result<(), Fai
 }
 
 /// Maps a status to an outcome. A 4xx or 5xx with `Retry-After` is about the destination. Without `Retry-After`, 500
-/// and most 4xx are about the event, because the destination answered and may accept another event. 409 has the
-/// [`About`] in `conflict`. 502 and 504 are [`About::Unanswered`]. 401, 403, 407, 408, 425, 429, redirects and all
-/// other statuses are about the destination.
+/// and most 4xx are about the event, because the destination answered and may accept another event. The [`About`] of
+/// 409 is `conflict`. 502 and 504 are [`About::Unanswered`]. 401, 403, 407, 408, 425, 429, redirects and all other
+/// statuses are about the destination.
 fn judge(
     status: u16,
     class: String,

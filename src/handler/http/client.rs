@@ -87,7 +87,7 @@ async fn certificates(file: &Path) -> Result<Vec<Certificate>, String> {
 /// Parses the headers of the settings.
 ///
 /// # Errors
-/// Returns an error if a header is invalid, or if the handler sets it itself.
+/// Returns an error if a header is invalid, or if the handler or the HTTP connection sets it.
 pub(super) fn headers(settings: &BTreeMap<String, Secret>) -> Result<HeaderMap, Wrong> {
     let mut headers = HeaderMap::new();
     for (name, value) in settings {

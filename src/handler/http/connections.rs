@@ -44,7 +44,7 @@ impl Generation {
         Self { client, number, since: Instant::now(), answered: Arc::default() }
     }
 
-    /// Returns whether a request on this client was answered, so that its pool may hold an idle connection.
+    /// Returns whether a request on this client was answered. If so, the client's pool may hold an idle connection.
     pub(super) fn is_used(&self) -> bool {
         self.answered.load(Relaxed)
     }
@@ -79,8 +79,8 @@ impl Connections {
         }
     }
 
-    /// Returns the client for a retry after `broken` lost its connection. This is the client of `broken` only if no new
-    /// client can be made.
+    /// Returns the client for a retry after a connection of `broken` was closed. If no new client can be made, the old
+    /// one is returned.
     pub(super) async fn after(&self, broken: &Generation) -> Generation {
         let _replacing = self.replacing.lock().await;
         let current = self.read();

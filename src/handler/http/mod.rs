@@ -68,8 +68,8 @@ pub(super) struct Keys {
     /// A connection takes no more requests after this time, so the destination's name is resolved again.
     #[serde(default = "default_max_connection_age")]
     pub max_connection_age: Period,
-    /// Status 409 means that the destination already has the event. If one attempt got no answer and two later ones got
-    /// 409, the event counts as delivered.
+    /// True if status 409 means that the destination already has the event. Then an event counts as delivered if one
+    /// attempt got no answer and two others got 409.
     #[serde(default)]
     pub conflict_is_delivered: bool,
 }
@@ -172,8 +172,8 @@ impl Http {
         let sent = match self.send(&connections, self.settings.shape.request(events)).await {
             Err(error) if is_used && client::is_closed_under_request(&error) => {
                 let connections = self.connections.after(&connections).await;
-                // The destination may have received the first request, so a 409 to the second request is treated like
-                // no answer. The event counts as delivered after two more attempts got 409.
+                // The first request got no answer. If the second one gets 409, the whole attempt counts as unanswered.
+                // If two more attempts then get 409, the event counts as delivered.
                 if conflict == About::Repetition {
                     conflict = About::Unanswered;
                 }

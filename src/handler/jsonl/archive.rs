@@ -78,8 +78,8 @@ impl Archive {
     }
 
     fn run(&self) {
-        // Check `wanted` again after `running` is unlocked. Just before that, another thread may have set `wanted`,
-        // found `running` locked, and returned.
+        // Check `wanted` again after `running` is unlocked. Just before the unlock, another thread may have set
+        // `wanted`, found `running` locked, and returned.
         while self.wanted.load(Ordering::SeqCst) {
             let running = self.running.try_lock();
             if matches!(running, Err(TryLockError::WouldBlock)) {

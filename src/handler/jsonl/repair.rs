@@ -1,4 +1,4 @@
-//! Repairs a file in which a power cut has replaced lines by zeros or half lines.
+//! Repairs a file in which a power cut has replaced lines, or parts of lines, by zeros.
 //!
 //! A batch is synced before the next one is written. So a power cut loses blocks only of the last batch, and the events
 //! of that batch are not settled. The file is cut at the first lost block, and all events of the batch are delivered
@@ -232,7 +232,8 @@ mod tests {
         let zeros = [0_u8; 512];
         let lines = [1, 3, 4, 6].map(|seq| format!("{{\"seq\":{seq}}}\n").into_bytes());
         let [one, three, four, six] = lines.each_ref().map(Vec::as_slice);
-        // The blocks are lost from byte 10 to 512, and from byte 534 to 1024.
+        // Two blocks are lost: bytes 10 to 512, and bytes 534 to 1024. Only the second begins in the last 600 bytes, so
+        // the file is cut there.
         let content = [one, &zeros[..502], b"}\n", three, four, &zeros[..490], b"}\n", six].concat();
         let (dir, path) = file_of(&content);
         let to = dir.path().join("repaired");

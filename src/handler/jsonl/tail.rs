@@ -17,18 +17,17 @@ use tracing::error;
 use super::{live::FIRST_BYTES, names::Names, repair::is_whole};
 use crate::folder;
 
-/// The most bytes to read: first from the end of the live file, then from rotated files, the newest first. Fewer
-/// bytes are written between an event's line and the moment when the event is settled. The limit counts uncompressed
-/// bytes. A compressed file is always read whole.
+/// The most bytes to read: first from the end of the live file, then from rotated files, the newest first. This is
+/// enough, because an event is settled before this many bytes are written after its line. The limit counts uncompressed
+/// bytes. A compressed file is always read whole, even above the limit.
 const TAIL_BYTES: u64 = 64 * 1024 * 1024;
 /// A compressed file must be decompressed from its beginning. To limit memory, only the ids of its last lines are kept:
 /// at least this many.
 const COMPRESSED_LINES: usize = 500_000;
-/// The longest time from the writing of a line until its event is settled. If the live file was created at least this
-/// long before its last change, all lines of unsettled events are in the live file, and no rotated file is read.
-/// Otherwise rotated files are read, the newest first. Reading stops at a file that was last changed at least this long
-/// before the last change of the newest rotated file. Such a file and all older files have no line of an unsettled
-/// event.
+/// The longest time from the writing of a line until its event is settled. A line need not be read if it was written at
+/// least this long before a later line, because its event is settled. So no rotated file is read if the live file was
+/// created at least this long before its last change. Otherwise rotated files are read, the newest first. Reading stops
+/// at a file that was last changed at least this long before the last change of the newest rotated file.
 const SETTLED: Duration = Duration::from_mins(10);
 
 /// Identifies a line: its `seq`, and a digest of its `receivedAt`. The `seq` alone is not unique, because a new journal
@@ -79,9 +78,9 @@ impl Tail {
         id(line).is_some_and(|id| self.ids.binary_search(&id).is_ok())
     }
 
-    /// Reads rotated files, compressed or not, the newest first, until `bytes` bytes are read. One file may not be
-    /// enough, because small files may be rotated more than once before an event is settled. A file that cannot be read
-    /// or unpacked is skipped, because a retry would not help.
+    /// Reads rotated files, compressed or not, the newest first. Stops when `bytes` bytes are read, or at a file that
+    /// is too old (see [`SETTLED`]). One file may not be enough, because small files may be rotated more than once
+    /// before an event is settled. A file that cannot be read or unpacked is skipped, because a retry would not help.
     fn take_rotated(&mut self, names: &Names, mut bytes: u64) -> io::Result<()> {
         let listed = names.rotated().map_err(io::Error::other)?;
         let mut newest_change = None;

@@ -2,9 +2,9 @@
 //! it.
 //!
 //! The end of the file is recorded as a [`Cut`] before each batch. After any failure (a short write, a full disk, a
-//! failed sync, a panic), the file is closed, reopened, and truncated to that end before anything else is written. If
-//! the failure is an error, the file is truncated at once. After a panic, or if the truncation fails, the file is
-//! truncated before the next batch. So a retry of the batch starts where the failed batch started.
+//! failed sync, a panic), the file is closed, reopened, and truncated to that end before anything else is written.
+//! After an error, this is done at once. After a panic, or if the truncation fails, it is done before the next batch.
+//! So a retry of the batch starts where the failed batch started.
 //!
 //! If the process dies before a batch is settled, whole lines of the batch and a torn line may be left. The next start
 //! removes the torn line. The events of the batch are delivered again, and the [`Tail`] shows which lines are already

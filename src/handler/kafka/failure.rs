@@ -113,7 +113,8 @@ pub(super) fn of_message(topic: &str, error: &KafkaError) -> Failure {
         Code::ThrottlingQuotaExceeded => Failure::retry("throttled", what),
         Code::KafkaStorageError => Failure::retry("storage", what),
         Code::BrokerTransportFailure => Failure::retry("connection closed", what),
-        // Includes errors that end an idempotent producer: sequence numbers and epochs that the broker does not know.
+        // Some of these errors make an idempotent producer unusable, for example a sequence number that the broker does
+        // not expect.
         _ => Failure::retry("producer", what),
     }
 }

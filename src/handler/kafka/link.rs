@@ -21,8 +21,8 @@ use crate::handler::{Delivery, Failure, given_up::GivenUp};
 
 /// Timeout for making a connection, and for the answer to a metadata request.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Timeout for a Kafka message, from entering the queue to its report, including retries by librdkafka. The timeout is
-/// shorter than the default timeout of a delivery, so that librdkafka reports the cause.
+/// Timeout for a Kafka message, from entering the queue to its report, including retries by librdkafka. It is shorter
+/// than the default timeout of a delivery. Otherwise the delivery would time out before librdkafka reports the cause.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 type Producer = ThreadedProducer<Watch, NoCustomPartitioner>;

@@ -32,7 +32,7 @@ use link::Link;
 use settings::Mechanism;
 pub(super) use settings::Settings;
 
-/// The sizes of a Kafka message that librdkafka accepts, in bytes.
+/// The range of `max_bytes` that librdkafka accepts.
 const MESSAGE_BYTES: std::ops::RangeInclusive<u64> = 1000..=1_000_000_000;
 
 /// A handler that sends events to Kafka.

@@ -24,9 +24,9 @@ use crate::handler::Failure;
 /// The target of librdkafka's log lines.
 pub(super) const TARGET: &str = "librdkafka";
 
-/// After "all brokers down", how long to wait for an error that shows a wrong setting. librdkafka reports "all brokers
-/// down" as soon as the first address of the last broker fails, but a connection to another address of that broker
-/// may then fail with the error that shows the wrong setting.
+/// How long to wait after "all brokers down" for an error that shows a wrong setting. librdkafka reports "all brokers
+/// down" before it has tried every address of the last broker. The next address may fail with the error that shows the
+/// wrong setting.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Sends the report about a Kafka message to the delivery that waits for the report.

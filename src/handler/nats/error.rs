@@ -16,7 +16,7 @@ use super::super::{Failure, FailureText, tls};
 pub(super) enum NatsFailure {
     /// No stream captured a NATS message. With `create_stream`, the handler creates a stream.
     NoStream(Failure),
-    /// The user may not ask about streams, so the handler skips the check of streams.
+    /// The server does not let the user ask about streams, so the handler skips the check of streams.
     NoApi(Failure),
     /// Any other failure. The handler cannot resolve it.
     Other(Failure),

@@ -41,8 +41,9 @@ enum State {
 }
 
 impl Link {
-    /// Connects to the first server that answers. Tries no further server after a wrong setting, or after [`CONNECT`].
-    /// If a server does not answer, the next call starts with the one after it.
+    /// Connects to the first server that answers, starting with the server at index `turn`. Tries no further server
+    /// when an error shows a wrong setting, or when [`CONNECT`] has passed. The next call starts after the last server
+    /// that did not answer.
     pub(super) async fn connect(settings: &Settings, turn: &mut usize) -> Result<Self, Failure> {
         let servers = &settings.url;
         let begun = Instant::now();
@@ -75,7 +76,8 @@ impl Link {
         *self.state.borrow() == State::Sound && !self.given_up.is_so()
     }
 
-    /// Marks the connection as broken. Call it if the server does not answer in time, because it may never answer.
+    /// Marks the connection as broken. Call this method if the server does not answer in time, because the server may
+    /// never answer.
     pub(super) fn give_up(&self) {
         self.state.send_replace(State::Broken);
     }
@@ -113,8 +115,8 @@ fn denial(said: &str) -> NatsFailure {
     Failure::retry("server error", what).into()
 }
 
-/// The client's options. The client closes as soon as it is disconnected, because buffered messages must not be sent
-/// after they were reported as failed.
+/// The client's options. A disconnected client tries to reconnect only once, because buffered messages should not be
+/// sent after they were reported as failed. A limit of 0 would mean no limit.
 fn options(settings: &Settings, tell: watch::Sender<State>) -> Result<ConnectOptions, Failure> {
     let mut options = ConnectOptions::new()
         .name("bikhook")
@@ -154,7 +156,8 @@ fn options(settings: &Settings, tell: watch::Sender<State>) -> Result<ConnectOpt
     Ok(options)
 }
 
-/// Chooses the server to reconnect to. Without this callback, the client would log an error when it closes.
+/// Chooses the server for the only attempt to reconnect. Without this callback, the client would log an error when that
+/// attempt fails.
 async fn the_one_at_once(servers: Vec<Server>, _info: ServerInfo) -> Option<ReconnectToServer> {
     let server = servers.into_iter().next()?;
     Some(ReconnectToServer { addr: server.addr, delay: Some(Duration::ZERO) })

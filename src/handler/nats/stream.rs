@@ -18,9 +18,9 @@ use super::{
 };
 use crate::handler::Failure;
 
-/// How long a stream that the handler creates detects duplicate ids. By default, probes of an unwell destination are at
-/// most about 5 minutes apart (`probe_max`), so their duplicates are detected. An event that is set aside may wait
-/// longer than 10 minutes, so its duplicate may be missed.
+/// How long a stream that the handler creates remembers ids to detect duplicates. By default, probes of an unwell
+/// destination are at most about 5 minutes apart (`probe_max`), so the stream detects an event that a probe sends
+/// again. An event that is set aside may wait longer than 10 minutes, so the stream may store it twice.
 const REMEMBERS: Duration = Duration::from_mins(10);
 
 /// Checks that a stream captures at least some of the possible subjects. Creates a missing stream if configured.

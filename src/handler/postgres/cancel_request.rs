@@ -26,7 +26,8 @@ use super::address::{Address, CONNECT};
 /// The default port of PostgreSQL.
 const PORT: u16 = 5432;
 
-/// Sends a request to every server that the connection may lead to. Servers that do not know the session ignore it.
+/// Sends a cancel request to every server that the connection may lead to. Servers that do not know the session ignore
+/// the request.
 pub(super) async fn send(token: &CancelToken, address: &Address) {
     for target in targets(&address.config).await {
         let sent = timeout(CONNECT, send_to(token, &target, address.tls.clone())).await;

@@ -117,8 +117,8 @@ impl Kind for Postgres {
     async fn deliver(&self, events: &[Delivery]) -> Result<(), Failure> {
         let rows: Vec<Row> = events.iter().map(Row::of).collect();
         let mut slot = self.session.lock().await;
-        // The session is taken out of the slot, so no later delivery uses the connection of a delivery that was
-        // dropped.
+        // Take the session out of the slot. If this delivery is dropped, the slot stays empty, and the next delivery
+        // makes a new connection.
         if let Some(session) = slot.take() {
             match self.insert(session, &rows).await {
                 Ok(session) => {

@@ -1,5 +1,5 @@
-//! One connection with its table prepared. Each call that uses the connection polls it. An idle connection is not
-//! polled.
+//! One connection to the database. Before its first insert, the table is created or extended if needed, and checked.
+//! Each call that uses the connection polls it. An idle connection is not polled.
 //!
 //! The connection may lead to a pooler that uses a different server connection for each transaction (PgBouncer with
 //! `pool_mode = transaction`). So no state outlives a transaction: the handler uses only `SET LOCAL` and unnamed
@@ -24,7 +24,7 @@ type Driving = Pin<Box<dyn Future<Output = Result<(), tokio_postgres::Error>> + 
 /// the cancel request does not arrive.
 pub(super) const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = '60s'";
 
-/// A connection. Its table is prepared before the first rows are inserted.
+/// A connection, and whether [`Table::prepare`] has succeeded on it.
 pub(super) struct Session {
     client: Client,
     driving: Driving,
@@ -76,7 +76,7 @@ async fn connect(address: &Address) -> Result<(Client, Driving), Error> {
     }
 }
 
-/// Runs until the connection ends. Notices are ignored, because those of a trigger may quote an event.
+/// Polls the connection until it ends. Notices are not logged, because a notice of a trigger may quote an event.
 async fn quietly<S, T>(mut connection: Connection<S, T>) -> Result<(), tokio_postgres::Error>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
@@ -88,7 +88,7 @@ where
     Ok(())
 }
 
-/// Runs `work` while driving the connection. If the connection ends, `work` gets what the server sent before that, and
+/// Runs `work` while polling the connection. If the connection ends, `work` gets what the server sent before that, and
 /// fails if it needs more.
 async fn drive<T>(driving: &mut Driving, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let mut work = std::pin::pin!(work);

@@ -78,8 +78,8 @@ fn of_answer(code: u16, text: &str, phase: Phase) -> Failure {
     match (code, Misconfiguration::of_code(code, phase)) {
         (_, Some(wrong)) => Failure::misconfigured(wrong.to_string(), told),
         (CONTENT_TOO_LARGE, _) => Failure::refuse("too large", told),
-        // Code 406 covers many problems. With this text, the AMQP message is larger than the broker's
-        // `max_message_size`.
+        // Code 406 covers many problems. The words "message size" mean that the AMQP message is larger than the
+        // broker's `max_message_size`.
         (PRECONDITION_FAILED, _) if text.contains("message size") => Failure::refuse("too large", told),
         (CONNECTION_FORCED, _) => Failure::retry("connection closed", told),
         _ => Failure::retry(format!("amqp {code}"), told),

@@ -33,7 +33,7 @@ pub(super) async fn all(channel: &Channel, wave: &[Delivery], messages: Vec<Mess
     verdict.end()
 }
 
-/// Sends until the channel fails. Returns the pending confirms, and the error if there is one.
+/// Sends the messages, and stops if the channel fails. Returns the pending confirms, and the error if there is one.
 async fn send(
     channel: &Channel,
     wave: &[Delivery],
@@ -65,10 +65,13 @@ struct Reply {
 
 /// Returns for each message whether the broker has accepted it. `are_all` is true if every message got its confirm.
 ///
-/// lapin attaches a returned message to the next confirm that it completes, which may confirm another message. So only
-/// the id identifies the returned message. The broker returns a message before it confirms that message. So all returns
-/// are known once all confirms have arrived. Before that, a confirm with a returned message proves nothing, because
-/// more returns may be waiting. A confirm without a returned message shows that no return is waiting.
+/// The broker returns a message that no queue receives, and then confirms it. lapin queues the returned messages. It
+/// attaches the oldest one to the next confirm, which may confirm another message. So only the id says which message
+/// was returned.
+///
+/// Once all confirms have arrived, all returned messages are known. Before that, an ack with a returned message does
+/// not prove that its own message was accepted, because that message may still be in lapin's queue. An ack without a
+/// returned message proves it, because the queue was empty.
 fn accepted(ids: &[Option<String>], replies: &[Reply], are_all: bool) -> Vec<bool> {
     let returned: HashSet<&String> = replies.iter().filter_map(|reply| reply.returned.as_ref()).collect();
     let is_accepted = |(id, reply): (&Option<String>, &Reply)| {

@@ -1,19 +1,20 @@
 //! `kind = "redis"`: adds each event as an entry to a stream.
 //!
-//! A delivery is one transaction (`MULTI` … `EXEC`): either all its entries are added in order, or none, except as
-//! below. Redis does not detect duplicates: an event that is delivered twice has two entries with the same `key`. An
-//! entry is as durable as the server's append-only file. With `appendfsync everysec`, a crash of the machine can lose
-//! the last second.
+//! A delivery is one transaction (`MULTI` … `EXEC`): either all its entries are added in order, or none. The next
+//! paragraph describes the exception. Redis does not detect duplicates: an event that is delivered twice has two
+//! entries with the same `key`. An entry is as durable as the server's append-only file. With `appendfsync everysec`, a
+//! crash of the machine can lose the last second.
 //!
 //! **A key that is not a stream.** Redis does not roll back. If one key of a transaction is not a stream, the entries
 //! for the other keys stay, and each retry would add them again. So if `stream` depends on the event, the types of all
-//! keys are checked first, and the entries are added only if all keys are usable. If one of many keys is unusable, its
-//! events are refused and become dead letters, while events for other streams continue. When the key is free again,
-//! `bikhook dead retry` delivers those dead letters. With one stream for all events, no event is refused. As with any
-//! wrong setting, the events wait until an operator changes `stream` or deletes the key.
+//! keys are checked first, and the entries are added only if each key is missing or a stream. The events for any other
+//! key are refused and become dead letters, while events for other streams continue. After an operator has deleted the
+//! key, `bikhook dead retry` delivers those dead letters. With one stream for all events, no event is refused. As with
+//! any wrong setting, the events wait until an operator changes `stream` or deletes the key.
 //!
-//! **A server that hangs.** Commands that were sent to such a server stay in its queue. So a connection with a
-//! cancelled delivery is not used again, and each attempt leaves at most one copy of an event in the queue.
+//! **A server that hangs.** When the server recovers, it still executes the commands that it was sent, even those of
+//! cancelled deliveries. So a connection with a cancelled delivery is not used again, and each attempt leaves at most
+//! one copy of an event for the server to add.
 
 mod error;
 mod settings;
@@ -188,7 +189,7 @@ fn is_safe(c: char) -> bool {
     !c.is_whitespace() && !c.is_control() && !matches!(c, ':' | '{' | '}' | '*' | '?' | '[' | ']')
 }
 
-/// Returns the first key that is not a stream, and its type.
+/// Returns the first key that exists and is not a stream, and its type.
 async fn other_than_streams<'a>(
     connection: &mut MultiplexedConnection,
     keys: BTreeSet<&'a str>,

@@ -69,7 +69,7 @@ impl Settings {
                 options = options.with_root_certificate(certificate);
             }
         }
-        // Dispatch decides when to retry.
+        // The library must not retry, because the module `dispatch` decides when to retry.
         let once = RetryConfig { max_retries: 0, ..RetryConfig::default() };
         let mut builder = match (&self.access_key_id, &self.secret_access_key) {
             (Some(id), Some(secret)) => {

@@ -79,8 +79,8 @@ pub fn contact(connection: &Connection, id: i64) -> rusqlite::Result<Option<Cont
 }
 
 /// Returns a page of customers, the one with the latest event first. With `address`, returns only the customers with
-/// exactly this address, on any channel. The page may exceed the limit, because customers with the same last event are
-/// on one page.
+/// this address, on any channel. The page may exceed the limit, because customers with the same last event are on one
+/// page.
 ///
 /// # Errors
 /// Returns SQLite errors.
@@ -193,9 +193,9 @@ impl ConversationEntry {
     }
 }
 
-/// Returns a page of a conversation, newest first: entries first seen before the event `before`. `None` if the
-/// customer is unknown. The page may exceed the limit, because entries that were first seen in the same event are on
-/// one page.
+/// Returns a page of a conversation, newest entry first; `None` if the customer is unknown. With `before`, the page has
+/// only entries that were first seen before the event with this seq. The page may exceed the limit, because entries
+/// that were first seen in the same event are on one page.
 ///
 /// # Errors
 /// Returns SQLite errors.

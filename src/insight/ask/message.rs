@@ -21,9 +21,11 @@ use crate::{
 /// The first event of a message is late if it comes more than this many milliseconds after the message was created.
 const LATE_MS: i64 = 60_000;
 
-// The command line reads the state as a `String`, so `S` is a parameter. `deny_unknown_fields` makes this schema forbid
-// other members. An entry of a conversation has the members of a message and others, such as `kind` and `text`. So the
-// schema of an entry does not refer to this schema, but lists all members.
+// The command line reads the state as a `String`, so `S` is a parameter.
+//
+// An entry of a conversation has the members of a message and others, such as `kind` and `text`. The schema of a
+// message forbids others, because of `deny_unknown_fields`. So in the schema of an entry, schemars lists all members
+// instead of referring to the schema of a message.
 /// A message, as shown in a list.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -138,7 +140,7 @@ pub struct Sighting {
     pub at: Timestamp,
     /// The value of BIK's `createdAt`.
     pub created_at: Option<Timestamp>,
-    /// Whether a later step had been reported before.
+    /// Whether a later step had been reported before. Always false if `repeated` is true.
     pub disordered: bool,
     /// Whether the same status had been reported before.
     pub repeated: bool,

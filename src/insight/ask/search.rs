@@ -105,7 +105,7 @@ pub fn search(
     Ok(ListPage { rows, next: (searched_to > above).then_some(searched_to + 1) })
 }
 
-/// Returns the [`Path`]s that find the messages; none if no message can match.
+/// Returns [`Path`]s that find the matching messages, and possibly others; none if no message can match.
 fn paths(connection: &Connection, query: &SearchQuery) -> rusqlite::Result<Vec<Path>> {
     let (condition, ids) = if let Some(phone) = &query.phone {
         let sql = "SELECT id FROM contact WHERE address = ?1 AND (?2 IS NULL OR customer = ?2) LIMIT 100";

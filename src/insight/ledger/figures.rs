@@ -134,7 +134,7 @@ impl FigureChanges {
         *self.lateness.entry((at, source, bucket_of(ms))).or_default() += 1;
     }
 
-    /// Adds the changes to the file, except for the hours up to `after`.
+    /// Adds the changes to insight's file, except for the hours up to `after`.
     pub(super) fn write(self, connection: &Connection, after: i64) -> rusqlite::Result<()> {
         let [figure, failure, spread, arrival, lateness] = TABLES;
         let counts = self.counts.into_iter().map(|((at, slice), counts)| {

@@ -1,4 +1,4 @@
-//! A message, as a row of the file.
+//! A message, as a row of insight's file.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -73,7 +73,7 @@ impl StoredMessage {
         }
     }
 
-    /// Loads a message from the file; `None` if it is unknown.
+    /// Loads a message from insight's file; `None` if the message is unknown.
     pub(super) fn load(connection: &Connection, key: i64, words: &WordIds) -> rusqlite::Result<Option<Self>> {
         let mut select = connection.prepare_cached(
             "SELECT id, message_id, slice, incoming, contact, first_seq, first_at, last_at, reached, failed, deleted,

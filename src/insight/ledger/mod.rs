@@ -44,8 +44,8 @@ pub struct Ledger {
     words: WordIds,
     next_message: i64,
     cursor: u64,
-    /// Batches do not change the figures of this hour and of earlier ones. A rebuild keeps these figures and sets this
-    /// hour, because the journal no longer has all their events.
+    /// Batches change only the figures of hours after this one. It is set by a rebuild, which keeps the figures up to
+    /// this hour, because it cannot restore them from the journal as they were.
     figures_after: i64,
     /// The day for which `fold_old_words` last ran, in days since the epoch; `None` if it has not run in this process.
     folded_day: Option<i64>,
@@ -142,9 +142,10 @@ impl Ledger {
         stored
     }
 
-    /// Deletes all messages and customers, and the figures that the journal can restore. Keeps the figures of hours
-    /// that the journal does not cover completely. The caller must then apply all events up to `tip` again. `after` is
-    /// the seq before the journal's first event; `from` is when that event was received.
+    /// Deletes all messages, customers and figures, except the figures of hours that the journal does not cover
+    /// completely, and figures that were summed per day. The caller must then apply all events up to `tip` again.
+    /// `after` is the seq before the journal's first event. `from` is when the first event was received; `None` if the
+    /// journal is empty.
     ///
     /// # Errors
     /// Returns SQLite errors; nothing is deleted then.
@@ -154,7 +155,7 @@ impl Ledger {
         let by_the_day = self.mark("by_the_day")?.unwrap_or(i64::MIN).saturating_sub(1);
         let kept = from.map(|from| {
             let hour = hour_of(from);
-            // If the journal has every event from the first on, it covers its first hour completely.
+            // If `after` is 0, the journal still has every event. So it covers this hour completely.
             if after == 0 { hour - 1 } else { hour }.max(by_the_day)
         });
         self.transact(|ledger| {

@@ -1,6 +1,7 @@
 //! Once a day, deletes failure texts that no message uses. A vocabulary has the words of one kind, such as the stores.
-//! A slice is a combination of words by which messages are counted. If a vocabulary or the table of slices is more than
-//! half full, puts `other` in place of the words that are no longer used. Their figures are added to those of `other`.
+//! A slice is a combination of words by which messages are counted. In a vocabulary that is more than half full, puts
+//! `other` in place of the unused words. If the table of slices is more than half full, puts `other` in place of all
+//! words of the unused slices. The figures of replaced words and slices are added to those of their replacements.
 
 use std::collections::HashSet;
 

@@ -1,5 +1,5 @@
-//! The ids of values that repeat in the file: words, slices (the combinations of words by which messages are counted),
-//! failure texts and customers. Ids that were looked up stay in memory.
+//! The ids of values that repeat in insight's file: words, slices, failure texts and customers. A slice is a
+//! combination of words by which messages are counted. Ids that were looked up stay in memory.
 
 use std::collections::HashMap;
 
@@ -90,8 +90,8 @@ impl WordIds {
         Ok(ids)
     }
 
-    /// Returns the id of a word. A word that is too long is cut. Stores a new word; if the vocabulary is full, returns
-    /// the id of [`OTHER`] instead, unless BIK documents the word.
+    /// Returns the id of a word. A word that is too long is cut. Stores a new word if the vocabulary is not full, or if
+    /// BIK documents the word. Returns the id of [`OTHER`] for any other new word.
     pub(super) fn id(
         &mut self,
         connection: &Connection,
@@ -140,7 +140,7 @@ impl WordIds {
         Ok(id)
     }
 
-    /// Returns the slice of a source whose other values are all [`OTHER`].
+    /// Returns the extra slice of a source. All its words are [`OTHER`].
     fn other_slice(&mut self, connection: &Connection, source: i64) -> rusqlite::Result<Slice> {
         let mut other = Slice { source, ..Slice::default() };
         for (word, (_, kind)) in other.words.iter_mut().zip(COLUMNS) {

@@ -1,12 +1,12 @@
-//! Checkpoints, in a thread beside the writer.
+//! Checkpoints, in a thread beside the writer: the checkpointer.
 //!
 //! When a checkpoint has copied the whole log, the next commit writes from the start of the log again and reuses its
 //! blocks. That matters because writing new blocks makes a sync slow. Under load, the writer adds frames faster than
 //! a checkpoint beside it can copy them. So the checkpointer copies what is there, and the writer copies the few
 //! remaining frames between two groups (the batches of one commit), while no reader of this process reads.
 //!
-//! SQLite syncs the database file only with the last frame. The writer copies that frame, so it would also wait for
-//! the sync of everything that the checkpointer wrote. Therefore the checkpointer syncs the file, too.
+//! SQLite syncs the database file only when a checkpoint copies the last frame of the log. The writer copies that
+//! frame and waits for the sync. To keep this wait short, the checkpointer syncs the file after each of its own copies.
 
 use std::{
     sync::{
@@ -100,12 +100,13 @@ impl Drop for Copier {
 }
 
 impl Copier {
-    /// Copies the log, and repeats for the frames that came meanwhile, until only a few are left to the writer; at most
-    /// [`PASSES`] times.
+    /// Copies the log in at most [`PASSES`] passes. Each further pass copies the frames that came meanwhile. The copy
+    /// ends earlier if only a few frames are left to the writer.
     pub(super) fn copy(&self) -> CopyOutcome {
         let shared = &self.shared;
         for _ in 0..PASSES {
-            // A log that was cut short has zeros instead of pages, and SQLite would copy them into the database.
+            // If the log was cut short, the next commit filled the gap with zeros. SQLite would copy these zeros into
+            // the database.
             if !shared.is_intact() {
                 return CopyOutcome::Nearly;
             }

@@ -1,10 +1,10 @@
-//! Clock eras: each correction of the trusted clock starts one. They are needed to compute the age of older rows.
+//! Clock eras. Each correction of the trusted clock starts one. Eras are needed to compute the age of older rows.
 //!
-//! Within an era `received_at` never falls, so a bisection can find the first row of a time. From one era to the next,
-//! `received_at` may fall. Rows of an earlier era keep their times, but their age takes the later corrections into
-//! account. A row cannot be younger than the correction that followed it. If a correction is larger than any plausible
-//! downtime, the clock was wrong before it. Then the size of the correction is added to the times of older rows, so
-//! that the correction does not make these rows older.
+//! Within an era, `received_at` never falls, so a bisection can find the first row received at or after a given time.
+//! From one era to the next, `received_at` may fall. Stored times never change, but the age of a row takes each later
+//! correction into account, by two rules. A row cannot be younger than a correction that followed it. If a correction
+//! goes forward by more than any plausible downtime, the clock was wrong before. Then the size of the correction is
+//! added to the times of older rows, because otherwise the correction would make these rows seem older.
 
 use rusqlite::{Connection, params};
 
@@ -111,8 +111,8 @@ impl Eras {
         later.iter().fold(time, |time, era| time.plus_ms(era.shift_ms).min(era.began_at))
     }
 
-    /// Converts `horizon`, a time in the current era, to the era with this number. Rows from before `horizon` have
-    /// expired. A time of the other era is below the result if and only if its [`Self::aged`] time is below `horizon`.
+    /// Converts `horizon`, a time in the current era, to the era with the number `era`. Rows from before `horizon` have
+    /// expired. A time of `era` is below the result if and only if its [`Self::aged`] time is below `horizon`.
     pub(super) fn horizon(&self, era: usize, horizon: Timestamp) -> Timestamp {
         let later = self.0.get(era..).unwrap_or_default();
         later.iter().rev().fold(horizon, |horizon, era| {

@@ -179,7 +179,7 @@ impl Lanes {
     }
 
     /// Queues a settle for a later commit. Cursors and set-aside events are merged by lane. Otherwise the pending
-    /// settles would grow without a bound while commits fail, because each try of a set-aside event is settled.
+    /// settles would grow without a bound while commits fail, because each attempt of a set-aside event adds a settle.
     pub(super) fn queue_settle(&mut self, lane: LaneId, mut ends: Ends) {
         self.pending_since.get_or_insert_with(Instant::now);
         let pending = self.pending.entry(lane.clone()).or_default();

@@ -1,5 +1,5 @@
 //! Reads pages of rows from the file while the journal runs, with a pool of connections. While a page is read, a lock
-//! keeps the writer from resetting the log.
+//! keeps the writer from resetting the write-ahead log.
 
 use std::sync::{Arc, PoisonError, atomic::Ordering::Relaxed};
 

@@ -1,10 +1,10 @@
 //! Checks that the files at the journal's path are still the open ones and contain all that was written to them.
 //!
 //! Writes and syncs also succeed on a file that something else deleted, replaced or cut short. Therefore the paths are
-//! checked before each answer with status 200 (three calls of `statx`), and the log is checked after each commit. A log
-//! that was cut short has zeros where frames were, because SQLite writes the next frames at the end that it expects.
-//! Each frame repeats the salts of the log's header; zeros do not. So the salts of two frames are compared with the
-//! header: the last frame before the commit, and the last frame of the commit.
+//! checked before each answer with status 200 (three calls of `statx`), and the write-ahead log is checked after each
+//! commit. If the log was cut short, SQLite does not notice: it writes the next frames where the log ended before, and
+//! the gap is filled with zeros. Each frame repeats the salts of the log's header; zeros do not. So the salts of two
+//! frames are compared with the header: the last frame before the commit, and the last frame of the commit.
 
 use std::{
     fs::File,
@@ -27,7 +27,8 @@ const FRAME_HEADER_BYTES: usize = 24;
 /// The identity of the files as they were opened.
 pub(super) struct Presence {
     file: Arc<DatabaseFile>,
-    /// For reading frames. SQLite has no locks on the log, so closing this file drops no lock.
+    /// For reading frames. When a process closes a file, it loses its POSIX locks on that file. But SQLite has no locks
+    /// on the log, so none is lost when this is closed.
     log: File,
     page_bytes: u64,
     database: OpenedFile,

@@ -1,5 +1,5 @@
 //! Reads events, dead letters and quarantine entries in pages of at most 1,000 rows, so that no read transaction blocks
-//! a reset of the write-ahead log for long. Rows of events are decoded after their page has ended.
+//! a reset of the write-ahead log for long. Rows of events are decoded after the read transaction.
 
 use std::sync::Arc;
 
@@ -144,8 +144,8 @@ pub(super) fn span(connection: &Connection) -> rusqlite::Result<Option<(u64, u64
     Ok(low.zip(high))
 }
 
-/// The seq of the first event received at `time` or later. Bisects each era separately, because `received_at` never
-/// decreases inside an era.
+/// The seq of the first event received at `time` or later. Bisects each clock era separately, because `received_at`
+/// never decreases inside an era.
 pub(super) fn first_at_or_after(connection: &Connection, time: Timestamp) -> rusqlite::Result<Option<u64>> {
     let Some((low, high)) = span(connection)? else { return Ok(None) };
     for (low, end) in Eras::load(connection)?.parts(low, high + 1) {
@@ -270,7 +270,8 @@ pub(super) fn handler_progress(
     class: Class,
     seq: u64,
 ) -> rusqlite::Result<Vec<HandlerProgress>> {
-    // The time is known only if the cursor history has a row before the event and one at or after it.
+    // The time at which a lane passed the event is known only if its cursor history (table `settle`) has a row before
+    // the event and one at or after it.
     connection
         .prepare_cached(
             "SELECT handler, cursor >= ?2,

@@ -15,9 +15,9 @@ use crate::{clock::Timestamp, event::Key, settings::Period};
 
 /// Maximum number of rows deleted per slice and table.
 const SLICE: u64 = 1_000;
-/// Maximum number of key runs deleted per slice.
+/// Maximum number of key runs (rows of the table `key_run`) deleted per slice.
 const RUNS: u64 = 256;
-/// Maximum number of keys that one group evicts beyond the number that it adds.
+/// A group evicts no further key run once it has evicted this many keys more than it adds.
 const KEYS_AT_ONCE: u64 = 32_768;
 const SETTLES_KEPT: Period = Period::days(7);
 /// Interval between checks while there is nothing to delete.
@@ -114,8 +114,8 @@ impl JournalWriter {
             mark.execute(params!["seq", self.tip])?;
             mark.execute(params!["received_at", self.received_at.as_ms()])?;
         }
-        // The next start continues from this time. Otherwise restarts could make deletion advance faster than its limit
-        // of 24 hours per hour.
+        // The next start continues from this deletion time, which may advance by at most 24 hours per hour. If it were
+        // not noted, restarts could advance it faster.
         self.note("deletion", now)?;
         let more = sweep && self.sweep_rows(now)?;
         self.connection.execute_batch("COMMIT")?;

@@ -23,8 +23,8 @@ const RESERVE_BYTES: u64 = 1 << 30;
 /// Intake resumes above the limit plus a margin: 1/8 of the reserve, or 1 MiB if that is more.
 const MARGIN_PART: u64 = 8;
 const MARGIN_LEAST_BYTES: u64 = 1 << 20;
-/// Interval between probes of a disk that refused a write. Within this interval, an error counts as lack of space if
-/// lack of space can cause it; no probe is made.
+/// Interval between probes of a disk that refused a write. Within this interval no probe is made, and every error
+/// that lack of space can cause counts as lack of space.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Measures the free space, and remembers whether it was short.

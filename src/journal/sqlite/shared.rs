@@ -45,8 +45,8 @@ pub(super) struct SharedState {
     pub oldest_key_ms: AtomicI64,
     /// Frames in the write-ahead log since it was last reset.
     pub wal_frames: AtomicU32,
-    /// True after the checkpointer has copied nearly everything, or as much as it could. Then the writer copies the
-    /// rest between two groups.
+    /// True after the checkpointer has copied nearly all of the log into the database, or as much as it could. Then the
+    /// writer copies the rest between two groups, so that the next commit resets the log.
     pub reset_wanted: AtomicBool,
     /// A reader holds this lock shared during one page, which is one read transaction. The writer locks it exclusively
     /// to reset the log.

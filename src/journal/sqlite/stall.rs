@@ -76,8 +76,8 @@ pub(super) fn spawn(
 }
 
 fn watch(shared: &SharedState, deadline: Duration, ended: &Receiver<()>) {
-    // When the stall began, and when it ends at the earliest: one deadline after the last check that found a wait over
-    // the deadline.
+    // When the stall began, and when it may end. It may end once no check has found a wait over the deadline for as
+    // long as `deadline`.
     let mut stalled: Option<(Instant, Instant)> = None;
     while ended.recv_timeout(CHECK_INTERVAL) == Err(RecvTimeoutError::Timeout) && !shared.ended() {
         let now = Instant::now();

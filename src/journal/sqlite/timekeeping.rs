@@ -11,8 +11,8 @@ const COMPARE_EVERY: Duration = Duration::from_secs(1);
 /// Interval between notes of the last known time.
 const NOTE_EVERY: Duration = Duration::from_secs(60);
 
-/// Deletion by age counts as catching up, for example after downtime, while its time is at least this far behind the
-/// trusted time.
+/// Deletion by age counts as catching up, for example after downtime, while the deletion time is at least this far
+/// behind the trusted time.
 const CATCHING_UP_MS: i64 = 3_600_000;
 
 impl JournalWriter {

@@ -1,8 +1,8 @@
 //! The only thread that writes.
 //!
-//! It collects the queued operations into one group, stores the group in one transaction, and commits. Only then it adds
-//! the keys to the index in memory (`directory`). A failed commit leaves nothing behind: no row, no key, no seq. Once
-//! the group is durable (`durable`), the lanes see the events and every caller is answered. Between two groups the
+//! It collects the queued operations into one group, stores the group in one transaction, and commits. Only then it
+//! adds the keys to the index in memory (`directory`). A failed commit leaves nothing behind: no row, no key, no seq.
+//! Once the group is durable (`durable`), the lanes see the events and every caller is answered. Between two groups the
 //! writer does its `chores`, for example the deletion of some expired events, or the end of a checkpoint.
 
 use std::{
@@ -113,7 +113,7 @@ impl Work {
 struct StoredGroup {
     /// The trusted time of the group.
     came_at: Timestamp,
-    /// The same time for all new events, but never lower than that of earlier events.
+    /// The `received_at` of all new events: `came_at`, or the latest earlier `received_at` if that is later.
     received_at: Timestamp,
     receipts: Vec<AppendReceipt>,
     entries: Vec<(Key, ContentDigest)>,

@@ -1,4 +1,4 @@
-//! The real binary with its shipped limits: memory, idle sockets, few file descriptors, guesses at the operator's side.
+//! The real binary with its shipped limits: memory, idle sockets, few file descriptors, guesses at the admin side.
 
 use std::{
     fs,

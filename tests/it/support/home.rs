@@ -31,7 +31,7 @@ pub struct Home {
     pub audit_keys: &'static str,
     /// Further sections.
     pub more: String,
-    /// The address of the operator's side: a free port, unless a test sets another.
+    /// The address of the admin side: a free port, unless a test sets another.
     pub admin: SocketAddr,
 }
 
@@ -232,17 +232,17 @@ impl Process {
         Client::connect(self.address()).expect("a connection")
     }
 
-    /// The status that the operator's side answers.
+    /// The status that the admin side answers.
     pub fn health(&self, path: &str) -> u16 {
         self.operator().get(path).expect("an answer").status
     }
 
-    /// A connection to the operator's side.
+    /// A connection to the admin side.
     pub fn operator(&self) -> Client {
         Client::connect(self.admin()).unwrap()
     }
 
-    /// The address of the operator's side.
+    /// The address of the admin side.
     pub fn admin(&self) -> SocketAddr {
         let mut admin = None;
         // A separate thread writes the log, so the log may lag.

@@ -23,7 +23,7 @@ pub struct Receiver {
     lock: PathBuf,
     /// The public side.
     pub http: SocketAddr,
-    /// The operator's side.
+    /// The admin side.
     pub admin: SocketAddr,
 }
 

@@ -18,9 +18,10 @@ use crate::{
     },
 };
 
-/// The maximum number of values to choose from in a field of the form. A selected value is shown beyond this limit.
+/// The maximum number of values to choose from in a field of the form. The selected value is shown even beyond this
+/// limit.
 const CHOICES_MAX: usize = 200;
-/// The maximum total size of these values, in bytes. A selected value is shown beyond this limit.
+/// The maximum total size of the values of one field, in bytes. The selected value is shown even beyond this limit.
 const CHOICE_BYTES: usize = 16 << 10;
 /// The maximum number of funnel groups. A group is a category of BIK or, for messages without a category, an owner.
 const GROUPS_MAX: usize = 20;
@@ -66,7 +67,7 @@ pub(super) struct PeriodStep {
     pub(super) columns: [(i64, String); 5],
 }
 
-/// The messages that failed with one class of failures.
+/// The messages whose failures are of one class.
 pub(super) struct FailureCount {
     pub(super) class: Arc<str>,
     pub(super) about: String,

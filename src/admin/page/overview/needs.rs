@@ -18,7 +18,7 @@ pub(super) struct Need {
     pub(super) link: Option<String>,
 }
 
-/// Waiting customers are counted up to this number; above it, the text is `more than 100 customers wait`.
+/// The maximum number of waiting customers that is shown. If more wait, the text is `more than 100 customers wait`.
 pub(super) const WAITING_MAX: usize = 100;
 
 pub(super) fn all(
