@@ -1,6 +1,6 @@
 //! Secrets of the configuration: text, `{ env = "NAME" }`, `{ file = "/run/secrets/…" }`, or `{ generate = "FILE" }`,
 //! which generates a secret and stores it. No log or error shows a secret. The credentials of sources are printed by
-//! `bikhook auth`, and by the start that generates them.
+//! `bikhook auth`, and by the receiver when it starts and generates them.
 
 use std::{
     fmt,
@@ -30,7 +30,7 @@ impl Secret {
         &self.0
     }
 
-    /// Generates a secret: 32 random bytes in URL-safe base64. `file` is only named in the error.
+    /// Generates a secret: 32 random bytes in URL-safe base64. `file` is needed only for the error message.
     pub(crate) fn random(file: &Path) -> Result<Self, FileError> {
         random_text::<32>().map(Self).map_err(|what| FileError::new(file, what))
     }

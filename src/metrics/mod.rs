@@ -100,8 +100,8 @@ metrics! {
 
     // Delivery.
     delivered: Counters = "delivered_events", "Events delivered, by handler and lane";
-    /// `retry` counts failed deliveries, even those after which the event became a dead letter. `refuse` counts events
-    /// that became dead letters.
+    /// The outcome `retry` counts failed deliveries, including the last one before an event becomes a dead letter.
+    /// `refuse` counts events that became dead letters.
     failures: Counters = "delivery_failures", "Failed deliveries, by handler, lane and outcome";
     delivery_seconds: Histograms = "delivery_seconds",
         "Seconds per delivery of a batch or a single event, by handler",

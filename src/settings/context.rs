@@ -28,7 +28,7 @@ impl Context {
         Rc::new(Self { variables, ..Self::default() })
     }
 
-    /// Returns the variable with this name, and records the request.
+    /// Returns the value of this variable, and records that it was requested.
     ///
     /// # Errors
     /// The same as for [`std::env::var`].
@@ -54,8 +54,8 @@ impl Context {
         secret::load(path)
     }
 
-    /// Returns the secret in this file. If the file does not exist, generates a secret, the same one for every key that
-    /// names the file. The secret is stored when the receiver starts.
+    /// Returns the secret in this file. If the file does not exist, generates a secret. Every key that names the file
+    /// gets the same one. The secret is stored when the receiver starts.
     pub(super) fn generated(&self, path: &Path) -> Result<Secret, secret::FileError> {
         if let Some(stored) = self.kept(path)? {
             return Ok(stored);

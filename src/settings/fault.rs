@@ -111,8 +111,8 @@ impl Error for Fault {
         Self::of(FaultKind::Missing(field))
     }
 
-    // The following two errors do not quote the value, because it could be a secret. Only a number out of range is
-    // quoted.
+    // The following two errors quote the value only if it is a number out of range. Any other value could be a
+    // secret.
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
         Self::wrong(format!("must be {}, not {}", wanted(expected), kind_of(found)))
     }

@@ -109,7 +109,7 @@ impl<'de> Deserialize<'de> for Period {
     }
 }
 
-/// Parses a period. jiff needs a calendar for days; here a day has 24 hours.
+/// Parses a period. A day has 24 hours. Without that rule, jiff would need a date to convert days.
 fn period(text: &str) -> Option<Period> {
     let span: jiff::Span = text.parse().ok()?;
     let duration = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok()?;

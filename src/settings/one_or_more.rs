@@ -7,12 +7,12 @@ use serde::{
     de::{Error, SeqAccess, Visitor},
 };
 
-/// Reads one text, or a list of at least one. `read` parses each text; its error says what to write instead. `such_as`
-/// is an example for the error message about any other type.
+/// Reads one text, or a list of at least one text. `read` parses each text; its error says what to write instead.
+/// `such_as` is an example of a text, for the other error messages.
 ///
 /// # Errors
-/// Returns the error of `read`, or an error for an empty list or another type. The text is not quoted, because it may
-/// contain a password.
+/// Returns the error of `read`, or an error if the value is an empty list or has another type. No error quotes a text,
+/// because it may contain a password.
 pub fn one_or_more<'de, D: Deserializer<'de>, T>(
     deserializer: D,
     such_as: &'static str,

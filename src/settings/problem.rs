@@ -37,8 +37,8 @@ impl Problem {
     }
 }
 
-/// All errors of a section. `Display` prints only the messages. The error of the whole configuration also shows file,
-/// line and caret, because it has the text of the file.
+/// All errors of a section. `Display` prints only the messages. `ConfigError`, the error of a whole configuration, also
+/// shows the file, the line and a caret, because it has the text of the file.
 #[derive(Debug, thiserror::Error)]
 pub struct Invalid {
     /// The errors in the order in which they were found; never empty.

@@ -1,8 +1,9 @@
 //! Exports spans over HTTP as protobuf, in batches, from a separate thread. At most [`SPANS_MAX`] spans wait or are
 //! being exported; further ones are dropped and counted.
 //!
-//! The library's own queue drops spans without counting them, so it must never be full. Therefore [`BoundedProcessor`]
-//! adds each span to a count when the span is queued, and [`CountedExporter`] subtracts it after the export.
+//! When the queue of the OpenTelemetry SDK is full, it drops spans without counting them. Therefore
+//! [`BoundedProcessor`] keeps the number of unexported spans and, at the limit, drops further ones itself.
+//! [`CountedExporter`] subtracts spans from that number after their export.
 
 use std::{
     fmt::Display,
@@ -134,7 +135,7 @@ fn client(url: &str) -> Result<Client, ExporterError> {
     builder.build().map_err(ExporterError::of)
 }
 
-/// Removes the URL from an error text, because it may contain a token.
+/// Cuts an error text off before the URL, because the URL may contain a token.
 fn without_url(error: &str) -> &str {
     error.split(" for url (").next().unwrap_or_default()
 }

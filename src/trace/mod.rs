@@ -66,7 +66,7 @@ pub fn append(events: usize, quarantined: usize) -> Span {
     )
 }
 
-/// Records the last seq that a request made durable, in its span or in that of its append.
+/// Records the last seq that a request made durable. `span` is the span of the request or of its append.
 pub fn durable(span: &Span, seq: Option<u64>) {
     if let Some(seq) = seq {
         span.record("seq", whole(seq));
