@@ -124,8 +124,8 @@ pub async fn serve(
         http: public.local_addr().unwrap_or(config.http.listen),
         admin: operator.local_addr().unwrap_or(config.admin.listen),
     };
-    // A generated credential is shown only by the start that stores it. So store it after the addresses are bound,
-    // because a start that fails to bind shows nothing.
+    // Only the start that stores a generated credential shows it. If that start then failed to bind, nobody would ever
+    // see the credential. So bind first.
     config.store_generated()?;
     let journal = tokio::select! {
         opened = open_journal(&config, &metrics) => opened?,
@@ -336,8 +336,8 @@ fn listen(section: &'static str, address: SocketAddr) -> Result<TcpListener, Err
     http::bind(address).map_err(|source| Error::Listen { section, address, source })
 }
 
-/// Opens the journal and enrols every handler. If an append waits longer than `http.deadline`, the disk counts as not
-/// answering.
+/// Opens the journal and enrols every handler. The journal reports a stalled disk once an append has waited as long as a
+/// request may wait.
 async fn open_journal(config: &Config, metrics: &Arc<Metrics>) -> Result<Arc<dyn Journal>, Error> {
     let metrics = Arc::clone(metrics);
     let settings = sqlite::Settings { deadline: config.http.deadline, ..config.journal.clone() };

@@ -83,8 +83,9 @@ struct Walk<'a> {
     broken: Vec<Range<usize>>,
     /// The ranges that may be shown.
     shown: Vec<Range<usize>>,
-    /// The path of the current key. The first `table` parts are the path of its table.
+    /// The path of the current key.
     path: Vec<String>,
+    /// The number of parts of `path` that come from the last header.
     table: usize,
     /// The lengths of the paths of the inline tables around the current key.
     around: Vec<usize>,

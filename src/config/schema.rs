@@ -2,7 +2,7 @@
 //! keys a message may show.
 //!
 //! A value is shown only if this tree marks its key as harmless, or if the value looks like the name of the variable or
-//! file that contains a secret. Any other value of an unknown key is hidden.
+//! file that contains a secret. Every other value is hidden, also that of an unknown key.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -216,8 +216,8 @@ impl Shape {
     }
 }
 
-/// Returns whether the table is `handlers.NAME`. An unknown key may be shown there, because it is unlikely to be a
-/// secret.
+/// Returns whether the table is `handlers.NAME`. The name of an unknown key may be shown there: it is more likely a key
+/// of another kind than a secret.
 fn is_handler(table: &[String]) -> bool {
     matches!(table, [section, _] if section == "handlers")
 }

@@ -1,9 +1,9 @@
 //! Makes commits durable. After that, the lanes see the events, and the callers get their answers.
 //!
-//! A commit writes to the log but does not sync it; the sync happens here. Normally the writer itself syncs, so that
-//! everything that arrives meanwhile becomes one group. If more operations are queued than one group takes, or the
-//! separate sync thread still has a group, that thread syncs, and the writer builds the next group at the same time.
-//! Groups are answered in the order of their commits.
+//! A commit writes to the log but does not sync it; the sync happens here. Normally the writer thread itself
+//! syncs. It accepts nothing during the sync, so the operations that arrive then become its next group. There is also a
+//! sync thread. It syncs if it still has a group, or if more operations are queued than one group takes. Meanwhile the
+//! writer builds the next group. Groups are answered in the order of their commits.
 
 use std::{
     fs::File,
@@ -39,11 +39,11 @@ pub(super) struct CommittedGroup {
     /// All replays; `None` if they did not change.
     pub replays: Option<Replays>,
     pub appends: Vec<(Append, AppendReceipt)>,
-    /// The other changes, each with its reply channel and the ids that it changed.
+    /// The other changes, each with its reply channel and the ids of the rows that it changed.
     pub changes: Vec<(QueuedChange, Vec<i64>)>,
 }
 
-/// A change, with the channel for the ids that it changed.
+/// A change, with the channel that returns the ids of the rows that it changed.
 pub(super) type QueuedChange = (JournalChange, ReplySender<Vec<i64>>);
 
 /// Makes groups durable, in the order in which they are passed in.
