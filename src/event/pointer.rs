@@ -64,8 +64,8 @@ impl Pointer {
 
 /// Decodes `~1` to a slash and `~0` to a tilde (RFC 6901, section 3). `None` for any other tilde.
 fn unescaped(step: &str) -> Option<String> {
-    let plain = step.replace("~1", "").replace("~0", "");
-    (!plain.contains('~')).then(|| step.replace("~1", "/").replace("~0", "~"))
+    let is_valid = step.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
+    is_valid.then(|| step.replace("~1", "/").replace("~0", "~"))
 }
 
 impl<'a> Found<'a> {
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn an_invalid_pointer_is_an_error_that_quotes_it() {
-        for text in ["", "/", "a", "a/b", "/a~2", "/~"] {
+        for text in ["", "/", "a", "a/b", "/a~2", "/~", "/~~10"] {
             let error = Pointer::parse(text).unwrap_err().to_string();
             assert!(error.contains(&format!("{text:?}")) && error.contains("/eventInfo/status"), "{error}");
         }
