@@ -1,4 +1,4 @@
-//! Reads lists whose entries carry payloads. It reads them in chunks, so that not all payloads are in memory at once.
+//! Reading a list whose entries carry payloads. It is read in chunks, so that not all payloads are in memory at once.
 
 use super::error::RequestError;
 use crate::journal;

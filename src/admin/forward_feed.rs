@@ -39,8 +39,8 @@ impl ForwardPage {
         Self { query, selection, events: Vec::new(), through: after, ended: false, claims: 0, bytes: 0 }
     }
 
-    /// The seq after which the next claim starts. A claim has at most [`CHUNK`] events per class. `None` if the page is
-    /// full or no later event can match.
+    /// The seq after which the next claim starts; `None` if the page is full or no later event can match. A claim has
+    /// at most [`CHUNK`] events per class.
     pub fn reads(&self) -> Option<u64> {
         let full = self.events.len() >= self.query.limit || self.bytes >= PAGE_BYTES || self.claims >= CLAIMS;
         (!full && !self.ended).then_some(self.through)

@@ -58,7 +58,7 @@ pub(super) enum TailMessage {
 }
 
 impl EventTail {
-    /// Starts a tail after the seq `after`, or after the newest event.
+    /// Starts a tail after the seq `after`, or after the newest event if `after` is `None` or higher.
     ///
     /// # Errors
     /// Returns [`RequestError::TooManyTails`] if [`TAILS`] tails are open.

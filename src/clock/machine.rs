@@ -35,8 +35,8 @@ impl Machine for System {
     }
 }
 
-/// Milliseconds since the machine was booted, including time in suspend. For durations, which a change of the wall
-/// clock must not affect.
+/// Milliseconds since the machine was booted, including time in suspend. Used to measure durations, because a change of
+/// the wall clock does not affect it.
 pub fn since_boot_ms() -> i64 {
     let boot = clock_gettime(ClockId::Boottime);
     boot.tv_sec.saturating_mul(1_000).saturating_add(boot.tv_nsec / 1_000_000)

@@ -58,8 +58,8 @@ pub struct Correction {
 }
 
 impl Correction {
-    /// The number of ms to add to older stored times when their age is computed. A step larger than plausible downtime
-    /// means that the clock was wrong before. Such a step must not make stored rows older.
+    /// The number of ms to add to times that were stored before the step, when their age is computed. A step forward by
+    /// more than plausible downtime means that the clock was wrong before. Such a step must not make stored rows older.
     pub const fn shift_ms(&self) -> i64 {
         if self.by_ms > DOWNTIME_MS { self.by_ms } else { 0 }
     }
@@ -129,11 +129,11 @@ impl Trust {
         } else {
             Finding::Nothing
         };
-        // If none was noted, the deletion time starts no later than the wall clock, because `known.at` may come from a
+        // If no deletion time was noted, it starts no later than the wall clock, because `known.at` may come from a
         // clock that was ahead.
         let deletion = known.deletion.unwrap_or(reading.wall).min(known.at);
         trust.deletion = deletion.min(trust.trusted(reading));
-        // Each start at which deletion is behind begins a new hour without catching up.
+        // If deletion is behind, each start begins a new hour in which it does not catch up.
         if trust.trusted(reading).ms_since(trust.deletion) > TOLERANCE_MS {
             trust.unconfirmed_until = reading.boot_ms + AGREEMENT_MS;
         }

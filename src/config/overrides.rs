@@ -1,8 +1,8 @@
 //! Environment variables such as `BIKHOOK_HTTP_LISTEN=…`, which override the file. Useful in containers.
 //!
 //! A variable's name is matched against the known keys. It may also contain the name of a source, credential or
-//! handler, from the file or new. A variable that matches nothing is ignored, because orchestrators add variables too.
-//! If it is close to a valid variable, a warning names the valid one.
+//! handler, which need not be in the file. A variable that matches nothing is ignored, because orchestrators add
+//! variables too. If it is close to a valid variable, a warning names the valid one.
 
 use std::sync::Arc;
 

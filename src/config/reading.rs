@@ -95,7 +95,7 @@ impl Reading {
         self.problems.push(wrong.at(place));
     }
 
-    /// Reports errors of a section, whose paths begin at the section.
+    /// Reports errors of a section. The paths of these errors begin at the section.
     pub(super) fn refuse(&mut self, section: &[&str], all: impl IntoIterator<Item = Wrong>) {
         all.into_iter().for_each(|wrong| self.wrong(wrong.under(section)));
     }

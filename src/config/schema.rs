@@ -216,8 +216,8 @@ impl Shape {
     }
 }
 
-/// Returns whether the table is `handlers.NAME`. The name of an unknown key may be shown there: it is more likely a key
-/// of another kind than a secret.
+/// Returns whether the table is `handlers.NAME`. The name of an unknown key may be shown there, because it is more
+/// likely a key of another kind of handler than a secret.
 fn is_handler(table: &[String]) -> bool {
     matches!(table, [section, _] if section == "handlers")
 }

@@ -22,8 +22,8 @@ const SEARCH_FAILED: usize = 100;
 /// then. The lane claims nothing at all once it also has enough events to deliver: see [`window`].
 pub(super) const DOUBTED_MAX: usize = 10_000;
 /// If there is no room to set an event aside, that event stays in the window and stops the cursor. From that event on,
-/// the lane adds at most this many events to the window, and then only single events to probe with. A restart delivers
-/// the later events again.
+/// the lane adds at most this many events to the window, and then only single events to probe with. The number is
+/// limited, because a restart delivers the later events again.
 pub(super) const AHEAD_MAX: usize = 10_000;
 /// Number of events in doubt whose errors stay in memory whole; of further errors only the beginning is kept.
 pub(super) const WHOLE_ERRORS: usize = 100;
@@ -33,7 +33,7 @@ pub(super) const PROBE_EVENTS: usize = 10;
 const PROBE_HEADS: usize = 4;
 /// Maximum number of messages that a probe chooses from.
 const WIDEST: usize = 1_000;
-/// The wait after an event could not be read from the journal.
+/// How long to wait after a failure to read an event from the journal.
 pub(super) const UNREADABLE_MS: i64 = 30_000;
 /// Failed tries of a retried dead letter before it waits for the next retry request.
 pub(super) const DEAD_RETRY_TRIES: u32 = 5;

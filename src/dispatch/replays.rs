@@ -69,9 +69,10 @@ pub struct ReplayProgress {
 
 /// Events read per page when the events of a replay are counted.
 const PAGE: usize = 1_000;
-/// The wait after the end of a replay could not be stored, for example because the journal's disk is full.
+/// If the end of a replay cannot be stored, for example because the journal's disk is full, the next try follows after
+/// this time.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
-/// The wait before the next try to start a replay after its lanes could not be read.
+/// If the lanes of a replay cannot be read, the next try to start the replay follows after this time.
 const START_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 impl Replayer {

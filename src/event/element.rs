@@ -284,9 +284,9 @@ fn parse<'a>(json: &'a str, piece: &Piece<'_>) -> Result<Box<Envelope<'a>>, Unre
     Err(if too_deep { Unreadable::too_deep(piece.shape.depth) } else { Unreadable::not_an_object(json) })
 }
 
-/// Returns the position of an error as an offset. serde_json counts lines from 1. The column is the number of bytes of
-/// that line up to and including the wrong byte. The column is 0 if the wrong byte is the newline that ends the
-/// previous line.
+/// Returns the position of an error as an offset. serde_json counts lines from 1. The column is the number of bytes
+/// from the start of the line up to and including the wrong byte. The column is 0 if the wrong byte is the newline that
+/// ends the previous line.
 fn offset(text: &str, error: &serde_json::Error) -> usize {
     let before: usize = text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
     (before + error.column()).saturating_sub(1)

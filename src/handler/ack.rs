@@ -47,7 +47,7 @@ impl Delivery {
         self.ack.set(UNSENT);
     }
 
-    /// Marks the event as sent. Call it before the event may reach the destination.
+    /// Marks the event as sent. Call this before the event can reach the destination.
     pub fn mark_sent(&self) {
         self.ack.set(SENT);
     }

@@ -7,7 +7,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-/// Records whether a delivery was cancelled. Some kinds have one for each connection.
+/// Records whether a delivery was cancelled. Some kinds have a `GivenUp` for each connection.
 #[derive(Debug, Default)]
 pub(super) struct GivenUp(AtomicBool);
 

@@ -127,7 +127,7 @@ pub trait Kind: Sized + Send + Sync + 'static {
     /// Delivers events in order; there is at least one. Returns `Ok` only when the destination has stored all of them
     /// durably.
     ///
-    /// A kind whose destination may accept a part of the batch marks each event: [`Delivery::mark_sent`] and
+    /// If a destination may accept only a part of a batch, the kind marks each event with [`Delivery::mark_sent`] and
     /// [`Delivery::mark_accepted`]. After a failure, accepted events count as delivered, and unsent ones as untried.
     /// Such a kind sends an event only after all earlier events of the same message are accepted.
     ///

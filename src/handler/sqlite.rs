@@ -321,8 +321,8 @@ impl Error {
         }
     }
 
-    /// The error text. SQLite's message goes into `saying`, so that the page can hide it. The message may quote an
-    /// event, for example if a trigger of the table raised the error.
+    /// The error text. SQLite's message may quote an event, for example if a trigger of the table raised the error. So
+    /// the message goes into `saying`, and the operator's page can hide it.
     fn text(&self) -> FailureText {
         match self {
             Self::Sqlite(path, error) => FailureText::from(path.display()).saying(error),

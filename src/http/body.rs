@@ -27,7 +27,8 @@ pub(super) async fn read(mut body: RequestBody, limit: u64) -> Result<Bytes, Ref
     Ok(buffer.join())
 }
 
-/// Appends bytes. The capacity doubles, as usual for a vector, but does not grow past `limit`.
+/// Appends bytes, which must still fit into `limit`. The capacity doubles, as usual for a vector, but does not grow
+/// past `limit`.
 pub(super) fn extend_within(limit: usize, bytes: &mut Vec<u8>, more: &[u8]) {
     let needed = bytes.len() + more.len();
     if needed > bytes.capacity() {

@@ -1,8 +1,8 @@
 //! A connection from its first byte to its last. It serves any [`Site`] and does not know what requests mean.
 //!
 //! Between requests a connection holds only its socket and the bytes of an unfinished head ([`Head`]). hyper and its
-//! buffers exist from the end of a head until one second after the answer, or until the next head begins to arrive. So
-//! thousands of idle or slow connections cost little memory.
+//! buffers exist from the end of a head until one second after the answer. They are dropped earlier if only a part of
+//! the next head arrives. So thousands of idle or slow connections cost little memory.
 //!
 //! A connection ends when the peer or hyper closes it, when a timeout passes (`pulse`), when it is closed in favour of
 //! another one (`table`), or when the listener stops. If the answer is ready while the peer is still sending, the rest

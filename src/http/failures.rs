@@ -39,7 +39,7 @@ pub struct AuthFailures {
 /// One address has more failures than the limit allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyFailures {
-    /// The time until the next failure is within the limit again.
+    /// After this time, one more failure is within the limit.
     pub wait: Duration,
     /// True if the connection must be closed after the answer, because too many answers are delayed already.
     pub close: bool,

@@ -85,8 +85,8 @@ impl Head {
         self.bytes.len() >= self.limit || self.has_end() || !begins_with_method(&self.bytes)
     }
 
-    /// Returns whether an empty line follows the first non-empty line. A bare line feed ends a line, too (RFC 9112,
-    /// section 2.2).
+    /// Returns whether the head is complete: whether there is an empty line anywhere after the first non-empty line. A
+    /// bare line feed ends a line, too (RFC 9112, section 2.2).
     fn has_end(&mut self) -> bool {
         let begin = self.bytes.iter().position(|byte| !is_line_break(*byte)).unwrap_or(self.bytes.len());
         let from = self.searched.max(begin);

@@ -139,8 +139,8 @@ pub trait Journal: Send + Sync + 'static {
     fn start_replay(&self, replay: NewReplay) -> JournalFuture<'_, i64>;
 
     /// Durably pauses, resumes or ends a replay. Resolves to `false` if the replay is unknown, has ended, or already
-    /// has this state. Ending a replay deletes its cursors and the events that it set aside; its dead letters stay,
-    /// in the handler's own lanes.
+    /// has this state. Ending a replay deletes its cursors and its list of set-aside events. Its dead letters stay,
+    /// because they belong to the handler's own lanes.
     fn change_replay(&self, id: i64, state: ReplayState) -> JournalFuture<'_, bool>;
 
     /// The replays that have not ended, and those that ended most recently: the current set and every later change.

@@ -100,8 +100,8 @@ metrics! {
 
     // Delivery.
     delivered: Counters = "delivered_events", "Events delivered, by handler and lane";
-    /// The outcome `retry` counts failed deliveries, including the last one before an event becomes a dead letter.
-    /// `refuse` counts events that became dead letters.
+    /// The outcome `retry` counts failed deliveries, including the last one before an event becomes a dead letter, but
+    /// not those in which the destination refused an event for good. `refuse` counts events that became dead letters.
     failures: Counters = "delivery_failures", "Failed deliveries, by handler, lane and outcome";
     delivery_seconds: Histograms = "delivery_seconds",
         "Seconds per delivery of a batch or a single event, by handler",

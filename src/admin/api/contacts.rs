@@ -83,8 +83,8 @@ pub(super) async fn one(
 
 impl ConversationPage {
     /// Reads the texts of the messages from the journal, because insight stores none. The page ends early once its
-    /// texts have [`PAGE_BYTES`] or more. All entries of one event are on the same page, because the next page starts
-    /// at a lower seq.
+    /// texts have [`PAGE_BYTES`] or more. It does not end between the entries of one event, because the next page
+    /// starts at a lower seq and would omit the rest of them.
     async fn of(conversation: Conversation, journal: &dyn Journal) -> Result<Self, RequestError> {
         let Conversation { contact, entries: all, mut next } = conversation;
         let mut entries = Vec::with_capacity(all.len());

@@ -154,7 +154,7 @@ pub(super) async fn sources(
     Ok(Json(SourceList { sources: rows.into_iter().map(row).collect() }))
 }
 
-/// The period that a request asks for. If `since` or `until` is absent, it has a default.
+/// The period that a request asks for. An absent `since` or `until` gets a default.
 #[derive(Clone, Copy)]
 struct SpanRequest {
     since: Option<Timestamp>,

@@ -154,7 +154,7 @@ impl Parts {
         let reading = tokio::task::spawn_blocking(move || {
             let mut decoder = Decoder::of(&item.source, &item.bytes);
             while let Some(part) = decoder.part(PART)? {
-                // This fails if `read` was dropped, because the retry failed meanwhile.
+                // This fails if the retry has failed meanwhile and dropped `read`.
                 if parts.blocking_send(part).is_err() {
                     break;
                 }

@@ -72,7 +72,7 @@ struct ContactListPage {
     frame: Frame,
     /// Only customers who wrote in the last 24 hours and wait for an answer are shown.
     waiting: bool,
-    /// If not all waiting customers are shown, how many are shown.
+    /// How many waiting customers are shown; `None` if all are shown, or if `waiting` is false.
     longest: Option<usize>,
     rows: Vec<ContactTableRow>,
     next: Option<String>,

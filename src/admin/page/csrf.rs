@@ -31,7 +31,7 @@ pub(in crate::admin) struct CsrfKey(Option<Hmac<Sha256>>);
 
 /// The result of a form, for the browser's next page.
 pub(super) struct Notice {
-    /// Whether the notice is shown as a success; otherwise as a warning.
+    /// True if the notice is shown as a success, false if it is shown as a warning.
     pub(super) done: bool,
     /// The result in a sentence.
     pub(super) text: String,

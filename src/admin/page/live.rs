@@ -39,8 +39,8 @@ const LIMIT: usize = 50;
 /// The minimum time between two messages to the browser, to limit how often it redraws. A stream that is behind sends
 /// without this delay.
 const PACE: Duration = Duration::from_millis(200);
-/// After this time, a stream that shows personal data sends the message that it is waiting for, and ends. The page then
-/// reconnects. If the operator has masked personal data in the meantime, the new stream masks it too.
+/// A stream that shows personal data ends after this time. If it is waiting for a message then, it first sends that
+/// message. The page reconnects. If the operator has masked personal data in the meantime, the new stream masks it too.
 const UNREDACTED: Duration = Duration::from_secs(30);
 /// A stream that is more than this many events behind skips the oldest ones, because the page keeps only a few rows and
 /// must show current events.
@@ -90,7 +90,7 @@ struct LiveRows {
 }
 
 /// `GET /tail/rows?after=&…`: the stream of the page. A `Last-Event-ID` header overrides `after`. The stream has the
-/// server-sent events `rows` (HTML), `quiet` (no event matched for a while), `again` (the stream ends, and the page
+/// server-sent events `rows` (HTML), `quiet` (a keep-alive without rows), `again` (the stream ends, and the page
 /// reconnects at once) and `full` (the maximum number of tails is open, and the stream ends).
 pub(super) async fn rows(headers: HeaderMap, visit: PageVisit) -> PageResult {
     let form = visit.form();

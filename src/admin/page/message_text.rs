@@ -41,7 +41,8 @@ impl MessageText {
         if let Some(text) = info.and_then(|info| info.message.as_deref()).filter(|text| !text.is_empty()) {
             return Self { text: redaction.text(text).into_owned(), is_description: false };
         }
-        // A location, an order, media, options and buttons occur only in messages from customers.
+        // Only messages from customers have a location, an order, media, options or buttons, so the arms for these do
+        // not check `view`.
         Self::description(match info {
             None if matches!(view, View::Incoming(_)) => "a message",
             Some(info) if info.location.is_some() => "a location",

@@ -1,5 +1,5 @@
-//! Masks personal data on pages until an operator asks to see it. The visible rest of a masked value only helps to tell
-//! values apart.
+//! Masks personal data on pages until an operator asks to see it. The part of a masked value that stays visible only
+//! helps to tell values apart.
 
 use std::borrow::Cow;
 

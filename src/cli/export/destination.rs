@@ -31,8 +31,8 @@ impl Destination {
             let what = "is not a file: name another, or omit --output to write to standard output";
             return Err(Error::Failed(format!("{} {what}", file.display())));
         }
-        // The export contains personal data. Only its owner may read a file that `tempfile` creates. The temporary file
-        // is in the folder of the export, so that a rename can replace an older export.
+        // The export contains personal data. `tempfile` creates a file that only the user of this process may read. The
+        // file is in the folder of the export, so that a rename can replace an older export.
         let part = tempfile::Builder::new()
             .prefix(".bikhook-export-")
             .suffix(".part")

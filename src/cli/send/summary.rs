@@ -71,7 +71,7 @@ impl PostSummary {
     /// Prints the summary.
     ///
     /// # Errors
-    /// Returns [`Error::Failed`] if any answer was unexpected, after the summary was printed.
+    /// If any result was unexpected, returns [`Error::Failed`] after printing the summary.
     pub(super) fn report(
         mut self,
         out: &mut impl Write,

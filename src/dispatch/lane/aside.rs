@@ -210,7 +210,7 @@ impl Lane {
         for later in self.window.take_message(key) {
             self.set_aside_in_order(later, order_key, now);
         }
-        // An event of the message that is in flight now waits, too, if it fails.
+        // If another event of the message is in flight and fails, it waits, too.
         self.window.hold(key);
     }
 

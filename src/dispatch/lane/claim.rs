@@ -84,8 +84,8 @@ impl Lane {
     }
 
     /// Returns whether a lane with a pinned event (see `Window::pin`) claims although a limit is reached. Beyond
-    /// [`policy::AHEAD_MAX`], the lane claims one event. Only a success shows that the destination accepts events.
-    /// Without a success, set-aside events would not expire, and there would never be room again.
+    /// [`policy::AHEAD_MAX`], the lane claims one event. It claims because a new event may succeed. Without a success,
+    /// set-aside events would not expire, and there would never be room again.
     fn probes_ahead(&self, now: Timestamp) -> bool {
         self.probe_ahead_at().is_some_and(|at| at <= now)
             && self.window.len() < policy::DOUBTED_MAX

@@ -162,7 +162,7 @@ struct Condition {
     about: About,
     /// The destination does not match the settings, so trying other messages does not help.
     misconfigured: bool,
-    /// The deliveries in flight are probes; their results decide the lane's health.
+    /// The deliveries in flight are probes; their results show whether the destination is well again.
     probing: bool,
     /// A retry was requested, so the next probe also tries a retried dead letter.
     retry_requested: bool,
@@ -187,7 +187,7 @@ impl Lane {
     /// Restores a lane from its state in the journal.
     ///
     /// # Errors
-    /// Returns [`journal::Error::NoLane`] if the lane is not enrolled, or another error of the journal.
+    /// Returns [`journal::Error::NoLane`] if the journal has no such lane, or another error of the journal.
     pub async fn restore(
         id: LaneId,
         context: Arc<HandlerContext>,

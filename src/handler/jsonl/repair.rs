@@ -2,8 +2,8 @@
 //!
 //! A batch is synced before the next one is written. So a power cut loses blocks only of the last batch, and the events
 //! of that batch are not settled. The file is cut at the first lost block, and all events of the batch are delivered
-//! again, in order. Without the cut, the lines after the block would stay, and the lost lines would be written after
-//! them, out of order.
+//! again, in order. If the file were not cut, the lines after the block would stay, and the lost lines would be written
+//! after them, out of order.
 //!
 //! Other damage is not from a power cut. The lines after such damage stay, because their events may be settled.
 //!

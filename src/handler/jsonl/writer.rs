@@ -2,7 +2,7 @@
 //! it.
 //!
 //! The end of the file is recorded as a [`Cut`] before each batch. After any failure (a short write, a full disk, a
-//! failed sync, a panic), the file is closed, reopened, and truncated to that end before anything else is written.
+//! failed sync, a panic), the file is closed, reopened, and truncated to the `Cut` before anything else is written.
 //! After an error, this is done at once. After a panic, or if the truncation fails, it is done before the next batch.
 //! So a retry of the batch starts where the failed batch started.
 //!

@@ -33,7 +33,7 @@ pub(super) struct Table {
 struct Found {
     name: String,
     postgres: String,
-    /// The column must be given: NOT NULL without a default.
+    /// Each row must have a value for the column: it is NOT NULL and has no default.
     required: bool,
 }
 

@@ -99,7 +99,7 @@ fn parse(text: &str) -> Result<Address, String> {
     if let Some(v6) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         v6.clone_into(&mut uri.authority.host);
     }
-    // A lone slash almost always means the default vhost, not the vhost with an empty name.
+    // A URL path that is only a slash almost always means the default vhost, not the vhost with an empty name.
     if uri.vhost.is_empty() {
         "/".clone_into(&mut uri.vhost);
     }

@@ -1,8 +1,8 @@
 //! The connection to the broker, and its channels.
 //!
 //! A handler has one connection, and one channel for each delivery in flight. The broker answers an invalid AMQP
-//! message by closing the channel, and this must not fail other deliveries. After a successful delivery the channel is
-//! reused.
+//! message by closing the channel. With separate channels, this does not affect other deliveries. After a successful
+//! delivery the channel is reused.
 //!
 //! If the connection breaks, the next delivery makes a new one. The same happens after a cancelled delivery, because
 //! the broker may hang. The target (the exchange or the queue) is checked or declared on each new connection, because

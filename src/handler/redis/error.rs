@@ -56,7 +56,7 @@ impl From<RedisError> for RedisFailure {
     }
 }
 
-/// The text of an error: the library's words, and the server's words that they quote.
+/// The text of an error: the library's words, and the server's words that the library quotes.
 fn text(error: &RedisError) -> FailureText {
     FailureText::read(&error.to_string())
 }

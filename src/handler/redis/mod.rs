@@ -207,8 +207,8 @@ fn may_take_entries(found: &str) -> bool {
     matches!(found, "none" | "stream")
 }
 
-/// The text for a key that is not a stream. The key goes into `saying`, so that the page can hide it, because the key
-/// may come from an event.
+/// The text for a key that is not a stream. The key may come from an event. So the key goes into `saying`, and the
+/// operator's page can hide it.
 fn holds(key: &str, found: &str) -> FailureText {
     FailureText::from("the key is not a stream")
         .saying(format_args!("{key} holds a {found}"))

@@ -7,7 +7,8 @@ use object_store::Error;
 
 use crate::handler::{Failure, FailureText, tls};
 
-/// Codes that a retry cannot resolve: the credentials, the account, the bucket or the clock is wrong, never the event.
+/// Codes that a retry cannot resolve: the credentials, the account, the bucket or this machine's clock is wrong, never
+/// the event.
 const WRONG: [&str; 16] = [
     "AccessDenied",
     "AccountProblem",

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{clock::Timestamp, event::canonical_address};
 
-/// How long after the customer's last message BIK accepts free-form messages, in milliseconds (BIK §4).
+/// BIK accepts free-form messages for this many milliseconds after the customer's last message (BIK §4).
 pub const WINDOW_MS: i64 = 24 * 60 * 60 * 1_000;
 
 /// A customer on a channel.

@@ -102,7 +102,7 @@ pub struct FunnelRow {
     pub group: Vec<Option<Arc<str>>>,
     /// Number of messages from customers.
     pub incoming: i64,
-    /// Number of messages to customers. The fields from `sent` to `deleted` count parts of these messages.
+    /// Number of messages to customers. The fields from `sent` to `deleted` each count some of these messages.
     pub messages: i64,
     /// Number of messages handed over to the channel.
     pub sent: i64,
@@ -148,7 +148,7 @@ impl From<&Spread> for Percentiles {
     }
 }
 
-/// The number of messages in a group that failed with one class of failures.
+/// The number of failed messages of one group and one class of failures.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FailureRow {

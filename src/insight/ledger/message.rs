@@ -116,7 +116,7 @@ impl StoredMessage {
             .optional()
     }
 
-    /// Adds one fact of an event to the message. `created_at` is the time of the fact, according to BIK.
+    /// Adds one fact of an event to the message. `created_at` is when the message was created, according to BIK.
     pub(super) fn add_fact(
         &mut self,
         event: &Event,

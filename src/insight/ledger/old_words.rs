@@ -1,7 +1,10 @@
-//! Once a day, deletes failure texts that no message uses. A vocabulary has the words of one kind, such as the stores.
-//! A slice is a combination of words by which messages are counted. In a vocabulary that is more than half full, puts
-//! `other` in place of the unused words. If the table of slices is more than half full, puts `other` in place of all
-//! words of the unused slices. The figures of replaced words and slices are added to those of their replacements.
+//! Once a day, deletes failure texts that no message uses, and replaces unused words and slices.
+//!
+//! A vocabulary has the words of one kind, such as the stores. A slice is a combination of words by which messages are
+//! counted. A word or slice is unused if no message and no recent figure has it. In a vocabulary that is more than half
+//! full, `other` takes the place of the unused words. If the table of slices is more than half full, `other` takes the
+//! place of all words of the unused slices. Older figures of replaced words and slices are added to the figures of
+//! their replacements.
 
 use std::collections::HashSet;
 

@@ -120,8 +120,8 @@ impl WordIds {
         self.words[kind as usize].len()
     }
 
-    /// Returns the id of a slice. Stores a new slice. If there are already [`MAX_SLICES`], returns the id of
-    /// [`Self::other_slice`] instead of storing one.
+    /// Returns the id of a slice, which is stored first if it is new. If there are already [`MAX_SLICES`], returns the
+    /// id of [`Self::other_slice`] instead of storing the new slice.
     pub(super) fn slice(&mut self, connection: &Connection, slice: Slice) -> rusqlite::Result<i64> {
         if let Some(id) = self.slices.get(&slice) {
             return Ok(*id);
@@ -149,7 +149,7 @@ impl WordIds {
         Ok(other)
     }
 
-    /// Returns the id of a failure's text. Stores a new one.
+    /// Returns the id of a failure's text, which is stored first if it is new.
     pub(super) fn reason(&mut self, connection: &Connection, text: &str) -> rusqlite::Result<i64> {
         if let Some(id) = self.reasons.get(text) {
             return Ok(*id);
@@ -162,7 +162,7 @@ impl WordIds {
         Ok(id)
     }
 
-    /// Returns the id of a customer on a channel (0: unknown channel). Stores a new one.
+    /// Returns the id of a customer on a channel (0: unknown channel). A new customer is stored first.
     pub(super) fn contact(
         &mut self,
         connection: &Connection,
@@ -193,7 +193,7 @@ impl WordIds {
     }
 }
 
-/// Returns the id of a text in a table. Stores a new one.
+/// Returns the id of a text in a table. A new text is stored first.
 fn text_id(connection: &Connection, table: &str, text: &str) -> rusqlite::Result<i64> {
     let sql = format!("INSERT INTO {table} (text) VALUES (?1) ON CONFLICT (text) DO NOTHING");
     execute(connection, &sql, [text])?;

@@ -105,8 +105,8 @@ impl Copier {
     pub(super) fn copy(&self) -> CopyOutcome {
         let shared = &self.shared;
         for _ in 0..PASSES {
-            // If the log was cut short, the next commit filled the gap with zeros. SQLite would copy these zeros into
-            // the database.
+            // A log that was cut short must not be copied. The next commit fills the gap with zeros, and SQLite would
+            // copy these zeros into the database.
             if !shared.is_intact() {
                 return CopyOutcome::Nearly;
             }

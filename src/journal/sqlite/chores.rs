@@ -47,7 +47,7 @@ impl JournalWriter {
             return;
         };
         // `held_by` is a handler whose undelivered events retention must keep. Deleting events frees only pages inside
-        // the database file, so it can end only the shortage `Reserve`.
+        // the database file. That can end only the shortage `Reserve`, so only then a handler is named.
         let held_by = match shortage {
             Shortage::Reserve => self.held_by(),
             Shortage::FileSystem | Shortage::Refused => None,

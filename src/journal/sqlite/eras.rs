@@ -1,4 +1,5 @@
-//! Clock eras. Each correction of the trusted clock starts one. Eras are needed to compute the age of older rows.
+//! Clock eras. Each correction of the trusted clock starts one. Eras are needed to compute the age of rows that were
+//! stored before a correction.
 //!
 //! Within an era, `received_at` never falls, so a bisection can find the first row received at or after a given time.
 //! From one era to the next, `received_at` may fall. Stored times never change, but the age of a row takes each later

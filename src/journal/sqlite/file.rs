@@ -70,8 +70,9 @@ impl DatabaseFile {
         }
     }
 
-    /// Opens the write-ahead log, to sync it or to read frames. The log exists once the writing connection is open.
-    /// SQLite has no locks on the log, so closing this file is safe at any time.
+    /// Opens the write-ahead log, to sync it or to read frames. The log exists once the writing connection is open. The
+    /// returned file may be closed at any time. Closing it drops all POSIX locks of this process on the log, but SQLite
+    /// has none there.
     ///
     /// # Errors
     /// Returns an error if the log cannot be opened.

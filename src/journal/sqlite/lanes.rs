@@ -262,8 +262,8 @@ impl Lanes {
     }
 }
 
-/// Reads the rows of all lanes. The transaction that starts or ends a replay calls this function.
-/// [`Lanes::apply_replay_lanes`] applies the rows of replays after the commit.
+/// Reads the rows of all lanes. If the open transaction changes replays, [`Lanes::apply_replay_lanes`] applies the rows
+/// of replays after the commit.
 pub(super) fn stored_lanes(connection: &Connection) -> rusqlite::Result<Vec<StoredLane>> {
     let mut select = connection.prepare_cached("SELECT id, handler, class, cursor, replay FROM lane")?;
     let rows = select.query_map([], |row| {

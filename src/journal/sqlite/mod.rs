@@ -178,7 +178,7 @@ impl Journal for SqliteJournal {
                 return Err(refusal.into());
             }
             let renamed = self.change(JournalChange::Rename { old, new }).await?;
-            // The check above allowed the rename. So the delivery state changed in between.
+            // The check above allowed the rename. If the transaction refused it, the delivery state changed in between.
             if renamed.is_empty() { Err(RenameRefusal::Progressed.into()) } else { Ok(()) }
         })
     }

@@ -16,8 +16,8 @@ use crate::{
     journal::{Claim, Error, JournalFigures, JournalState},
 };
 
-/// Maximum number of pages that one claim searches, so that each claim stays short. If they have no event of the class,
-/// the claim is empty, and the next one continues after them.
+/// Maximum number of pages that one claim searches, so that each claim stays short. If these pages have no event of the
+/// class, the claim is empty, and the next claim continues after these pages.
 const WINDOWS: usize = 16;
 /// Maximum number of idle read connections that stay open.
 const READERS: usize = 4;

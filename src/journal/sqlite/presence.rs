@@ -125,8 +125,8 @@ impl Presence {
     /// # Errors
     /// Returns [`Tampering::LogCut`] if a frame is missing.
     pub(super) fn check_log(&self, before: u32, after: u32) -> Result<(), Tampering> {
-        // After a reset, the log has new frames at its start and old ones after them. So frame `before` is checked only
-        // if it is below `after`.
+        // After a reset, the log has new frames at its start, up to `after`. They are followed by old frames with other
+        // salts. So frame `before` is checked only if it is below `after`.
         let last_before = Some(before).filter(|before| (1..after).contains(before));
         if after == 0
             || self.has_frames(last_before.into_iter().chain([after]))

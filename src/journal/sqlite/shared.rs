@@ -160,7 +160,7 @@ impl SharedState {
 
     /// Changes the state to `Closed`, unless the journal has failed. Then waits until no page is being read, and closes
     /// the connections that read pages. Must be called before the connection of the writer is closed, because SQLite
-    /// empties the log only if the last connection may write.
+    /// empties the log only if the connection that is closed last is not read-only.
     pub(super) fn close(&self) {
         self.change_state(|_| Some(JournalState::Closed));
         let _no_page = self.pages.write().unwrap_or_else(PoisonError::into_inner);

@@ -60,7 +60,7 @@ pub(super) fn all(
     needs
 }
 
-/// The text about a handler whose condition needs attention, without its name.
+/// The text about a handler whose condition needs attention. The text does not name the handler.
 fn of_condition(handler: &HandlerRow) -> Option<String> {
     let failure = handler.last_failure.as_deref().unwrap_or("no reason given");
     match handler.condition {
