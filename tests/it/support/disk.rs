@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::Write,
+    io::{ErrorKind, Write},
     path::{Path, PathBuf},
 };
 
@@ -30,13 +30,18 @@ impl SmallDisk {
     /// Fills the disk, or frees space, until only this much is left.
     pub fn fill_up_to(&self, left_bytes: u64) {
         let mut ballast = File::options().create(true).append(true).open(self.ballast()).unwrap();
-        let disk = rustix::fs::statvfs(self.path()).unwrap();
-        let free = disk.f_bavail * disk.f_frsize;
-        if free < left_bytes {
-            let length = ballast.metadata().unwrap().len();
-            ballast.set_len(length.saturating_sub(left_bytes - free)).unwrap();
-        } else {
-            ballast.write_all(&vec![0; usize::try_from(free - left_bytes).unwrap()]).unwrap();
+        loop {
+            let disk = rustix::fs::statvfs(self.path()).unwrap();
+            let free = disk.f_bavail * disk.f_frsize;
+            if free < left_bytes {
+                let length = ballast.metadata().unwrap().len();
+                return ballast.set_len(length.saturating_sub(left_bytes - free)).unwrap();
+            }
+            match ballast.write_all(&vec![0; usize::try_from(free - left_bytes).unwrap()]) {
+                // A receiver wrote meanwhile and took space that was free: the ballast must shrink.
+                Err(full) if full.kind() == ErrorKind::StorageFull => {}
+                written => return written.unwrap(),
+            }
         }
     }
 
