@@ -256,7 +256,8 @@ impl HandlerRenameArgs {
 fn believe(args: &HandlerBelieveArgs, cli: &Cli) -> Result<(), Error> {
     let HandlerArgs { name, request } = &args.handler;
     let client = request.admin.client(cli)?;
-    let question = format!("Turn the events that the destination of {name:?} refuses now into dead letters?");
+    let question =
+        format!("Events that the destination of {name:?} refuses now will become dead letters. Continue?");
     confirm(&question, args.yes)?;
     let answer = client.post(&["handlers", name, "believe"], &EmptyBody {})?;
     request.print(answer, |Believed { upto, classes, .. }| match &*classes.join(", ") {

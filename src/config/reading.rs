@@ -117,7 +117,7 @@ pub(super) fn node_at<'a>(root: &'a Table, path: &[&str]) -> Option<&'a Node> {
     if rest.is_empty() { Some(node) } else { node_at(node.as_table()?, rest) }
 }
 
-/// Sets a default at a path.
+/// Sets a text at a path, replacing any other value, and marks it as built in.
 pub(super) fn put(root: &mut Table, path: &[&str], text: &str) {
     let value = Value::Text(text.to_owned());
     put_node(root, path, Node { place: Place::BuiltIn, value });

@@ -71,7 +71,7 @@ pub(super) struct WindowEntry {
 pub(super) struct DueBatch {
     /// The events, in order.
     pub(super) seqs: Vec<u64>,
-    /// The highest number of failed deliveries of one of them.
+    /// The highest number of failed deliveries of any event in the batch.
     pub(super) attempts: u32,
 }
 
@@ -143,7 +143,7 @@ impl Window {
         }
     }
 
-    /// Ends [`Self::hold`] once no event of this message is set aside any more.
+    /// Ends [`Self::hold`] at once. The caller ensures that no event of this message is set aside any more.
     pub(super) fn unhold(&mut self, key: OrderKey) {
         if self.held.remove(&key) {
             self.held_entries -= self.entries.values().filter(|entry| entry.key == Some(key)).count();
@@ -155,8 +155,9 @@ impl Window {
         !self.held.is_empty() && key.is_some_and(|key| self.held.contains(&key))
     }
 
-    /// Pins the first event if it has failed or is held. The lane calls this while there is no room to set that event
-    /// aside. The cursor stays before a pinned event. The event stays pinned even if there is room again.
+    /// Pins the first event if it has failed or is held, so that [`Self::claimed_past_pinned`] can count the events
+    /// from it on. The lane calls this while there is no room to set that event aside. The event stays pinned even if
+    /// there is room again.
     pub(super) fn pin(&mut self) {
         let Some((seq, entry)) = self.entries.first_key_value() else { return };
         let is_pinned = entry.attempts > 0 || self.is_held(entry.key);
@@ -204,7 +205,7 @@ impl Window {
         self.doubted = 0;
     }
 
-    /// Makes every event with a doubt due at `by` or earlier.
+    /// Makes every event in doubt due at `by`, unless it is due earlier.
     pub(super) fn hurry(&mut self, by: Timestamp) {
         for entry in self.entries.values_mut().filter(|entry| entry.doubt.is_some()) {
             entry.not_before = entry.not_before.min(by);
@@ -309,8 +310,8 @@ impl Window {
         self.untried() > 0 || self.entries.values().any(|entry| entry.in_flight && entry.attempts == 0)
     }
 
-    /// The first waiting event of each message, least tried first. Returns up to `untried` events that were not tried
-    /// yet. If there are fewer than `again` of these, returns up to `again` events, tried ones included.
+    /// The first waiting event of each message, least tried first. If at least `again` of these events are untried,
+    /// returns up to `untried` of the untried ones. Otherwise returns up to `again` events, tried ones included.
     pub(super) fn least_tried(&self, untried: usize, again: usize) -> Vec<u64> {
         let mut heads: Vec<(u32, u64)> = self.heads().map(|(seq, entry)| (entry.attempts, seq)).collect();
         heads.sort_unstable();
@@ -376,7 +377,8 @@ impl Window {
         Some(*entry)
     }
 
-    /// Puts back an event that was not tried, or removes it if it is skipped.
+    /// Ends the flight of an event without counting an attempt, and sets when it is due. Removes the event if it is
+    /// skipped.
     pub(super) fn put_back(&mut self, seq: u64, not_before: Timestamp) {
         self.mark(seq, false);
         if self.is_skipped(seq) {

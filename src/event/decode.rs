@@ -86,7 +86,8 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// Reads up to `left` elements. Sets `no_json` to the offset of the first error of an element that is not JSON.
+    /// Reads up to `left` elements. If an element is not JSON, sets `no_json` to the offset of the error in the first
+    /// such element.
     fn read(&mut self, no_json: &mut Option<usize>) -> Result<Decoded, NotJson> {
         let mut decoded = Decoded::default();
         while let Some(left) = self.left.checked_sub(1) {
@@ -165,7 +166,8 @@ impl std::fmt::Debug for Quarantined {
     }
 }
 
-/// The whole body is not JSON, even with trailing commas allowed. The sender gets 400, and the bytes go to quarantine.
+/// The body cannot be split into elements, or no element is JSON, even with trailing commas allowed. The sender gets
+/// 400, and the bytes go to quarantine.
 #[derive(Debug, thiserror::Error)]
 #[error("the body is not JSON: {detail} at line {line}, column {column}")]
 pub struct NotJson {

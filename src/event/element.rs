@@ -82,9 +82,8 @@ impl Element {
         if self.name() == INCOMING_MESSAGE { Class::Incoming } else { Class::Other }
     }
 
-    /// The order key. A lane makes the first attempts for events with the same order key in order of `seq`. `None` if
-    /// the element has no `messageId`. The source must be the same in every call, because the order key is cached. It
-    /// is computed at the first call, which intake never makes.
+    /// The [`OrderKey`]; `None` if the element has no `messageId`. The source must be the same in every call, because
+    /// the order key is cached. It is computed at the first call, which intake never makes.
     pub fn order_key(&self, source: &str) -> Option<OrderKey> {
         let id = self.message_id()?;
         Some(*self.order_key.get_or_init(|| OrderKey::of(source, id)))

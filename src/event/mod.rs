@@ -88,8 +88,7 @@ impl Event {
         *self.source == *OWN_SOURCE
     }
 
-    /// The order key. A lane makes the first attempts for events with the same order key in order of `seq`. `None` if
-    /// the event has no `messageId`.
+    /// The [`OrderKey`]; `None` if the event has no `messageId`.
     pub fn order_key(&self) -> Option<OrderKey> {
         self.element.order_key(&self.source)
     }

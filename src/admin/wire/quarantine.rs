@@ -57,7 +57,7 @@ impl From<&QuarantineEntry> for QuarantineRow {
 pub(crate) struct QuarantineDetail {
     #[serde(flatten)]
     row: QuarantineRow,
-    /// What is wrong with the bytes. It may quote the payload.
+    /// The error in the bytes. It may quote the payload.
     detail: String,
 }
 

@@ -162,7 +162,8 @@ fn tell(command: &mut Command, delivery: &Delivery) {
 }
 
 fn value(text: &str) -> String {
-    let mut text = text.replace('\0', "\u{fffd}");
+    // Cut before the copy, because an id may be long, and after it, because a NUL becomes three bytes.
+    let mut text = text[..text.floor_char_boundary(VARIABLE_BYTES)].replace('\0', "\u{fffd}");
     text.truncate(text.floor_char_boundary(VARIABLE_BYTES));
     text
 }

@@ -12,7 +12,8 @@ use super::{
 use crate::handler::{About, Delivery, Failure, body::Body};
 
 const REFUSED: i32 = 65;
-/// How long to wait for the pipes after the process ended. A process that left the group may keep them open.
+/// How long to wait until the pipes close after the program ended. A child that left the program's process group may
+/// keep them open.
 const PIPES: Duration = Duration::from_secs(1);
 
 /// Runs the program with one event, until it ends.

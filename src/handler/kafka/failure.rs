@@ -45,8 +45,8 @@ pub(super) fn of_reason(code: Code, reason: &str) -> Failure {
         _ if reason.contains("timed out") || reason.contains("timeout") => "timeout",
         _ => "connection closed",
     };
-    // A broker that closes the connection may be stopping, or expect another protocol (TLS or SASL).
-    // So the failure is a retry, with advice for the second case.
+    // A broker that closes the connection may be stopping, or expect another protocol (TLS or SASL). So the
+    // failure is a retry, with advice for the second case.
     let failure = Failure::retry(class, FailureText::read(reason));
     if reason.contains("SSL_HANDSHAKE") {
         failure.saying("if this persists, the broker does not speak TLS on this port: check `tls`")

@@ -13,8 +13,8 @@
 //!
 //! **A producer that failed is not reused.** librdkafka would reconnect by itself and send its queue, and the retried
 //! delivery would send the same events again. So the producer is dropped with its queue after a delivery that was
-//! cancelled, or that failed without being refused. Kafka messages in flight may still arrive. They cause duplicates
-//! but no wrong order, because no later event of the same BIK message was sent.
+//! cancelled, or that failed with anything but a refusal ([`Failure::Refuse`]). Kafka messages in flight may still
+//! arrive. They cause duplicates but no wrong order, because no later event of the same BIK message was sent.
 
 mod failure;
 mod link;

@@ -1,7 +1,7 @@
 //! The table: created if it is missing, extended if an older version of bikhook created it, and checked.
 //!
-//! The version is stored in the table's comment. Changes are made under an advisory lock, so that two receivers that
-//! start at the same time do not conflict.
+//! The version of the columns (`VERSION`) is stored in the table's comment. Changes are made under an advisory lock, so
+//! that two receivers that start at the same time do not conflict.
 
 use tokio_postgres::{
     Client,

@@ -1,9 +1,10 @@
 //! The only thread that writes.
 //!
 //! It collects the queued operations into one group, stores the group in one transaction, and commits. Only then it
-//! adds the keys to the index in memory (`directory`). A failed commit leaves nothing behind: no row, no key, no seq.
-//! Once the group is durable (`durable`), the lanes see the events and every caller is answered. Between two groups the
-//! writer does its `chores`, for example the deletion of some expired events, or the end of a checkpoint.
+//! adds the keys to the index in memory (`directory`). After a failed commit, the state in memory has no key and
+//! no seq of the group; a transient error leaves no row either. Once the group is durable (`durable`), the lanes see the
+//! events and every caller is answered. Between two groups the writer does its `chores`, for example the deletion of
+//! some expired events, or the end of a checkpoint.
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -41,8 +42,8 @@ use crate::{
 const GROUP_BYTES: usize = 1 << 19;
 /// Maximum number of operations in a group.
 const GROUP_OPS: usize = 4_096;
-/// Pending settles are added to a commit of appends once they have waited this long. A commit
-/// with a `JournalChange` takes them at once.
+/// Pending settles are added to a commit of appends once they have waited this long. A commit with a
+/// `JournalChange` takes them at once.
 const SETTLE_RIDES: Duration = Duration::from_millis(100);
 /// Pending settles get a commit of their own once they have waited this long.
 const SETTLE_LATEST: Duration = Duration::from_millis(900);
@@ -382,8 +383,8 @@ impl JournalWriter {
     }
 
     fn close(self, reply: ReplySender<()>) {
-        // The last group has written the pending settles. Only the current time remains to be stored,
-        // because the next start needs it.
+        // The last group has written the pending settles. Only the current time remains to be stored, because the
+        // next start needs it.
         if !self.shared.failed()
             && let Err(error) = self.note_clock()
         {

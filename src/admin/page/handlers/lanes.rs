@@ -26,8 +26,7 @@ pub(super) struct LaneRow {
     /// The number of events delivered since the process started.
     pub(super) delivered: String,
     pub(super) last_success: Option<When>,
-    /// The error class of the latest refusal that waits for an operator's decision, such as `status 422`; `None` if no
-    /// refusal waits.
+    /// The error class of the failure in doubt: see [`LaneStatus::refused`].
     pub(super) refused: Option<String>,
     /// The error class of the last failure, and its time.
     pub(super) last_failure: Option<(String, Option<When>)>,

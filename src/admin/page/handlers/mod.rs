@@ -55,8 +55,8 @@ impl HandlerWithLanes {
         matches!(self.row.condition, LaneCondition::Waiting | LaneCondition::Full) || self.row.set_aside > 0
     }
 
-    /// The error class, such as `status 422`, of the latest refusal that waits for an operator's decision. If refusals
-    /// wait in both lanes, this is the error class of the first lane; [`believe`] applies to both lanes.
+    /// The error class of the failure in doubt, of the first lane that has one: see `LaneStatus::refused`. [`believe`]
+    /// applies to both lanes.
     fn refused(&self) -> Option<&str> {
         self.lanes.iter().find_map(|lane| lane.refused.as_deref())
     }
