@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use super::{
+    reason::{has_reason_type, reason},
     scan,
     sent::{Raw, Stamp},
     string::unquoted,
@@ -38,6 +39,11 @@ impl Reader {
     /// Reads an id; see [`id`].
     pub(super) fn id<'a>(&mut self, field: Field<'a>) -> Option<Cow<'a, str>> {
         self.read(field, |raw| is_text(raw) || is_number(raw), id)
+    }
+
+    /// Reads the reason of a failure; see [`reason`].
+    pub(super) fn reason<'a>(&mut self, field: Field<'a>) -> Option<Cow<'a, str>> {
+        self.read(field, has_reason_type, reason)
     }
 
     /// Reads a value of an open enum; `""` gives `None` (BIK T9).
@@ -171,10 +177,12 @@ mod tests {
                 let word = reader.warnings;
                 reader.time(field);
                 let time = reader.warnings;
+                reader.reason(field);
+                let reason = reader.warnings;
                 reader.flag(field);
                 reader.texts(field);
                 reader.objects(field);
-                (text, id, word, time, reader.warnings)
+                (text, id, word, time, reason, reader.warnings)
             });
             assert_eq!(counted, read, "{json}");
         }

@@ -125,8 +125,9 @@ object! {
         Message {
             /// `message`, the text of the message; repeated in each status.
             message: Option<Cow<'a, str>> = text "message",
-            /// `failureReason`: free text without a code.
-            failure_reason: Option<Cow<'a, str>> = text "failureReason",
+            /// `failureReason`: free text in BIK's sample. A code, or an object with a code and a title, becomes a
+            /// text.
+            failure_reason: Option<Cow<'a, str>> = reason "failureReason",
             /// `ownerId`: the broadcast, automation or agent that sent the message.
             owner_id: Option<Cow<'a, str>> = id "ownerId",
             /// `assetValue`: the customer's address on the channel (phone number, e-mail address or opaque id).
@@ -159,6 +160,8 @@ object! {
             location: Option<Raw<'a>> = raw "location",
             /// `isDeleted`: the customer deleted the message.
             is_deleted: Option<bool> = flag "isDeleted",
+            /// `isEdited`: the customer edited the message; in edited messages only.
+            is_edited: Option<bool> = flag "isEdited",
             /// `order`; raw, shape not documented.
             order: Option<Raw<'a>> = raw "order",
             /// `catalogId`; raw, shape not documented.

@@ -5,6 +5,7 @@
 //! stored element again.
 
 mod address;
+mod content;
 mod decode;
 mod digest;
 mod element;
@@ -15,15 +16,18 @@ mod info;
 mod line;
 mod pointer;
 mod position;
+mod reason;
 mod render;
 mod scan;
 mod sent;
 mod split;
 mod string;
+mod undocumented;
 mod view;
 mod words;
 
-pub use address::canonical_address;
+pub use address::{canonical_address, is_phone_separator};
+pub use content::MessageContent;
 pub use decode::{Decoded, Decoder, NotJson, Quarantined, decode, decode_within, elements_limit};
 pub use digest::{ContentDigest, Key, OrderKey};
 pub use element::{Element, Unreadable};

@@ -7,6 +7,7 @@
 use std::{borrow::Cow, fmt};
 
 use super::{
+    content::{MessageContent, is_reaction},
     field::{Field, Reader},
     info::{Info, InfoSlots, ViewFields, object},
     scan::{Scanner, Slots},
@@ -37,7 +38,9 @@ impl<'a> View<'a> {
                 (Fact::of_message(message, matches!(self, Self::Incoming(_))), &message.infos)
             }
         };
-        infos.iter().map(move |info| whole.with(info)).chain(infos.is_empty().then_some(whole))
+        let is_message = matches!(self, Self::Incoming(_) | Self::Status(_));
+        let fact = move |info| Fact { info: Some(info).filter(|_| is_message), ..whole.with(info) };
+        infos.iter().map(fact).chain(infos.is_empty().then_some(whole))
     }
 
     /// The element's `storeId`, in both envelopes.
@@ -65,20 +68,15 @@ impl<'a> View<'a> {
         self.facts().filter_map(|fact| fact.message_id)
     }
 
-    /// The text of the message with that id, received or sent. Looks at all infos.
-    pub fn text_of(&self, message_id: &str) -> Option<&str> {
-        self.facts().find_map(|fact| fact.text.filter(|_| fact.message_id == Some(message_id)))
-    }
-
     /// The customer's addresses on the channel (phone number, e-mail address or opaque id), of all infos or of the
     /// subscribed event.
     pub fn addresses(&self) -> impl Iterator<Item = &str> {
         let assets = match self {
-            Self::Subscribed(event) => event.assets.as_slice(),
-            _ => &[],
+            Self::Subscribed(event) => Some(event.addresses()),
+            _ => None,
         };
         // The fact already contains the first address.
-        let others = assets.iter().skip(1).map(AsRef::as_ref);
+        let others = assets.into_iter().flatten().skip(1);
         self.facts().filter_map(|fact| fact.address).chain(others)
     }
 }
@@ -94,8 +92,8 @@ pub struct Fact<'a> {
     pub status: Option<&'a Status>,
     /// Why the message failed, as free text from BIK.
     pub failure_reason: Option<&'a str>,
-    /// The text of the message.
-    pub text: Option<&'a str>,
+    /// The `eventInfo` of a message or a status, for [`Fact::content`]. `None` in other events, which have no text.
+    pub info: Option<&'a Info<'a>>,
     /// The store that the event belongs to.
     pub store_id: Option<&'a str>,
     /// The channel of the message.
@@ -114,6 +112,10 @@ pub struct Fact<'a> {
     pub created_at: Option<&'a Stamp<'a>>,
     /// Whether the customer deleted the message.
     pub is_deleted: bool,
+    /// Whether the customer edited the message: its text replaces the earlier one.
+    pub is_edited: bool,
+    /// Whether the customer reacted to a message with an emoji, or removed the reaction.
+    pub is_reaction: bool,
 }
 
 impl<'a> Fact<'a> {
@@ -133,7 +135,7 @@ impl<'a> Fact<'a> {
             message_id: event.message_id.as_deref(),
             store_id: event.store_id.as_deref(),
             channel: event.channel.as_ref(),
-            address: event.assets.first().map(AsRef::as_ref),
+            address: event.addresses().next(),
             customer_id: event.customer_id.as_deref(),
             created_at: event.created_at.as_ref(),
             ..Self::default()
@@ -145,15 +147,22 @@ impl<'a> Fact<'a> {
             message_id: info.message_id.as_deref(),
             status: info.status.as_ref(),
             failure_reason: info.failure_reason.as_deref(),
-            text: info.message.as_deref(),
             channel: info.channel.as_ref(),
             owner: info.owner.as_ref(),
             owner_id: info.owner_id.as_deref(),
             address: info.asset_value.as_deref(),
             created_at: info.created_at.as_ref(),
             is_deleted: info.is_deleted == Some(true),
+            is_edited: info.is_edited == Some(true),
+            is_reaction: is_reaction(info),
             ..self
         }
+    }
+
+    /// What the message shows: its text, what the customer chose, or a description. `None` if the event is not about
+    /// the content of a message.
+    pub fn content(&self) -> Option<MessageContent<'a>> {
+        self.info.map(MessageContent::of)
     }
 
     /// Joins the customer's first and last name; an empty one is left out. `None` if there is neither.
@@ -209,7 +218,6 @@ object! {
 object! {
     /// An element of either envelope.
     slots Envelope {
-        event_name = "eventName",
         event_info = "eventInfo" with info: InfoSlots,
         customer_details = "customerDetails" with customer: CustomerSlots,
         id = "id",
@@ -219,6 +227,8 @@ object! {
     /// A subscribed event: envelope B (BIK §3).
     pub struct Subscribed<'a> {
         Common {
+            /// `eventName`, which decides the meaning of some other fields.
+            event_name: Option<Cow<'a, str>> = text "eventName",
             /// `storeId`, the same as in envelope A.
             store_id: Option<Cow<'a, str>> = id "storeId",
             /// `customerId`, as text if it is a number.
@@ -239,11 +249,27 @@ object! {
             message_id: Option<Cow<'a, str>> = id "messageId",
             /// `broadcastId`, the number as text; in some events only.
             broadcast_id: Option<Cow<'a, str>> = id "broadcastId",
-            /// `assets`: the customer's addresses; in some events only.
+            /// `assets`: ids or addresses; in some events only. [`Subscribed::addresses`] returns the addresses.
             assets: Vec<Cow<'a, str>> = texts "assets",
             /// `eventProperties`; raw, because its members depend on the event.
             properties: Option<Raw<'a>> = raw "eventProperties",
         }
+    }
+}
+
+/// The name of the subscribed event whose `assets` are ids.
+const CUSTOMER_CREATED: &str = "customerCreated";
+/// A number with fewer digits is the id of an asset, not a phone number with its country code.
+const PHONE_DIGITS: usize = 9;
+
+impl Subscribed<'_> {
+    /// The customer's addresses among the `assets`. The `assets` of `customerCreated` are ids in BIK. Nothing says what
+    /// they are in other events, so there, only short numbers count as ids.
+    pub fn addresses(&self) -> impl Iterator<Item = &str> {
+        let are_ids = self.event_name.as_deref() == Some(CUSTOMER_CREATED);
+        let is_id =
+            |asset: &str| asset.len() < PHONE_DIGITS && asset.bytes().all(|byte| byte.is_ascii_digit());
+        self.assets.iter().map(AsRef::as_ref).filter(move |asset| !are_ids && !is_id(asset))
     }
 }
 
@@ -261,7 +287,7 @@ macro_rules! shows_only {
 
 shows_only! {
     Message { infos }
-    Info { channel, status, owner, is_deleted }
+    Info { channel, status, owner, is_deleted, is_edited }
     Customer {}
     Subscribed { channel }
 }

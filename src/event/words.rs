@@ -64,6 +64,17 @@ words! {
         Played = "played",
         /// The message was deleted after it was sent.
         Deleted = "deleted",
+        /// The message failed: the carrier of an SMS did not deliver it.
+        Undelivered = "undelivered",
+        /// The message failed: the mail server of the customer returned it.
+        Bounced = "bounced",
+    }
+}
+
+impl Status {
+    /// Returns whether the status reports that the message failed.
+    pub const fn is_failure(&self) -> bool {
+        matches!(self, Self::Failed | Self::Undelivered | Self::Bounced)
     }
 }
 
@@ -146,6 +157,14 @@ mod tests {
         }
         assert_eq!(Status::from("READ"), Status::Read);
         assert_eq!(Channel::from("WhatsApp"), Channel::Whatsapp);
+    }
+
+    #[test]
+    fn failed_undelivered_and_bounced_are_failures() {
+        let failures: Vec<&str> =
+            Status::KNOWN.iter().copied().filter(|word| Status::from(*word).is_failure()).collect();
+        assert_eq!(failures, ["failed", "undelivered", "bounced"]);
+        assert!(Status::from("Undelivered").is_failure() && !Status::from("queued").is_failure());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::{
     Wrong,
     condition::{Condition, ConditionSettings},
 };
-use crate::event::{Category, Event, Owner, Pointer, View, canonical_address};
+use crate::event::{Category, Event, Owner, Pointer, Status, View, canonical_address};
 
 /// The filter keys that every handler has. A key that is not set matches every event.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -20,7 +20,8 @@ pub struct FilterSettings {
     pub events: Option<Vec<String>>,
     /// Owners (`CAMPAIGN`) or categories (`crm`, `broadcast`, `automation`, `dev_api`), case-insensitive.
     pub owners: Option<Vec<String>>,
-    /// Statuses, case-insensitive. Events without a status do not match.
+    /// Statuses, case-insensitive. `failed` also matches `undelivered` and `bounced`. Events without a status do not
+    /// match.
     pub statuses: Option<Vec<String>>,
     /// Channels such as `whatsapp`, case-insensitive.
     pub channels: Option<Vec<String>>,
@@ -30,7 +31,8 @@ pub struct FilterSettings {
     pub stores: Option<Vec<String>>,
     /// Exact message ids (`messageId`).
     pub messages: Option<Vec<String>>,
-    /// Phone numbers or other addresses of customers. Phone numbers are compared by their digits, others as a whole.
+    /// Phone numbers or other addresses of customers. Phone numbers are compared by their digits, mail addresses
+    /// without case, others as a whole.
     pub phones: Option<Vec<String>>,
     /// Conditions on the content of the event; all of them must hold.
     #[serde(rename = "where")]
@@ -161,6 +163,11 @@ impl Filter {
         Self { takes, ..self }
     }
 
+    /// Returns whether the filter selects events by name.
+    pub const fn names_events(&self) -> bool {
+        self.events.is_some()
+    }
+
     /// Returns whether the filter matches this event.
     pub fn wants(&self, event: &Event) -> bool {
         self.is_about(event)
@@ -196,7 +203,7 @@ impl Filter {
 
     fn wants_inside(&self, view: &View<'_>) -> bool {
         let FilterSettings { statuses, owners, channels, stores, messages, phones, .. } = &self.settings;
-        passes(statuses, |words| view.statuses().any(|status| have(words, status.as_str())))
+        passes(statuses, |words| view.statuses().any(|status| have_status(words, status)))
             && passes(owners, |words| view.owners().any(|owner| have_owner(words, owner)))
             && passes(channels, |words| view.channels().any(|channel| have(words, channel.as_str())))
             && passes(stores, |ids| view.store_id().is_some_and(|id| ids.iter().any(|want| want == id)))
@@ -213,6 +220,11 @@ impl Filter {
 /// Returns whether a list contains a word. The case of ASCII letters is ignored.
 fn have(words: &[String], word: &str) -> bool {
     words.iter().any(|wanted| wanted.eq_ignore_ascii_case(word))
+}
+
+/// Returns whether a list contains the status. `failed` stands for every status that reports a failure.
+fn have_status(words: &[String], status: &Status) -> bool {
+    have(words, status.as_str()) || (status.is_failure() && have(words, Status::Failed.as_str()))
 }
 
 fn have_owner(words: &[String], owner: &Owner) -> bool {
@@ -310,6 +322,44 @@ mod tests {
         ] {
             assert_eq!(passing(keys), wanted, "{keys}");
         }
+    }
+
+    /// Returns whether the filter `key = [value]` matches the event.
+    fn wants(key: &str, value: &str, raw: &str) -> bool {
+        let filter = Filter::new(&toml::from_str(&format!("{key} = [\"{value}\"]")).unwrap()).unwrap();
+        filter.wants(&Delivery::sample(1, raw).event)
+    }
+
+    #[test]
+    fn failed_matches_every_failure_and_a_failure_its_own_word() {
+        let wants = |wanted: &str, status: &str| {
+            let info = format!(r#"{{"status":"{status}","messageId":"m"}}"#);
+            wants(
+                "statuses",
+                wanted,
+                &format!(r#"{{"eventName":"message-status-update","eventInfo":{info}}}"#),
+            )
+        };
+        for failure in ["failed", "undelivered", "bounced", "BOUNCED"] {
+            assert!(wants("Failed", failure) && wants(failure, failure), "{failure}");
+        }
+        assert!(!wants("bounced", "undelivered") && !wants("bounced", "failed") && !wants("failed", "sent"));
+    }
+
+    #[test]
+    fn phones_are_compared_without_marks_and_mail_addresses_without_case() {
+        let sent_to = |phone: &str, address: &str| {
+            let info = format!(r#"{{"assetValue":"{address}"}}"#);
+            wants("phones", phone, &format!(r#"{{"eventName":"incoming-message","eventInfo":{info}}}"#))
+        };
+        assert!(sent_to("+919800000113", "\u{200e}+91 98000 00113"));
+        assert!(sent_to("91\u{a0}98000 00113", "919800000113"));
+        assert!(sent_to("asha@example.com", "Asha@Example.com"));
+        let asset = |event: &str| {
+            let members = r#""eventId":"e","eventProperties":{},"assets":["12030878901"]"#;
+            wants("phones", "12030878901", &format!(r#"{{"eventName":"{event}",{members}}}"#))
+        };
+        assert!(asset("optedOut") && !asset("customerCreated"), "asset ids are no addresses");
     }
 
     #[test]

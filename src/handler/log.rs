@@ -10,14 +10,14 @@ use std::{
 };
 
 use hmac::{Hmac, KeyInit, Mac};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use tokio::sync::Mutex;
 use tracing::info;
 
 use super::{Delivery, Failure, Kind, OpenError, Wrong};
 use crate::{
-    event::{View, joined},
+    event::{View, canonical_address, is_phone_separator, joined},
     secret::{self, Secret},
 };
 
@@ -75,6 +75,16 @@ impl Kind for Log {
         format!("the log of this process, personal data {personal}")
     }
 
+    /// The fields of the line. Digests are made with the stored key, or with a random one if none is stored yet.
+    fn shown(settings: &Settings, delivery: &Delivery) -> String {
+        let fields = Show::preview(settings).map(|show| serde_json::to_value(Line::of(delivery, &show)));
+        let mut fields = fields.unwrap_or_else(|error| Ok(serde_json::json!({ "error": error })));
+        if let Ok(serde_json::Value::Object(fields)) = &mut fields {
+            fields.retain(|_, value| !value.is_null());
+        }
+        fields.map(|fields| fields.to_string()).unwrap_or_default()
+    }
+
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
         let lines = Lines { handler: name.to_owned(), settings, show: None };
         Ok(Self { lines: Arc::new(Mutex::new(lines)) })
@@ -101,10 +111,55 @@ impl Lines {
         Ok(())
     }
 
-    /// Writes the line of one event. The values of several infos (objects in `eventInfo`) are joined by commas, and
-    /// texts by blanks. The field `customer` is the customer's id if the event is a [`View::Subscribed`], otherwise the
-    /// name in `customerDetails`.
+    /// Writes the line of one event.
     fn write_one(&self, delivery: &Delivery, show: &Show) {
+        let line = Line::of(delivery, show);
+        info!(
+            handler = self.handler,
+            seq = line.seq,
+            event = line.event,
+            source = line.source,
+            lane = line.lane,
+            status = line.status,
+            channel = line.channel,
+            owner = line.owner,
+            store = line.store,
+            id = line.id,
+            message_id = line.message_id,
+            phone = line.phone,
+            customer = line.customer,
+            text = line.text,
+            attempt = line.attempt,
+            replay = line.replay,
+            "event"
+        );
+    }
+}
+
+/// The fields of an event's line. The values of several infos (objects in `eventInfo`) are joined by commas, and texts
+/// (or short descriptions of other contents) by blanks.
+#[derive(Serialize)]
+struct Line<'a> {
+    seq: u64,
+    event: String,
+    source: &'a str,
+    lane: &'static str,
+    status: Option<String>,
+    channel: Option<String>,
+    owner: Option<String>,
+    store: Option<String>,
+    id: Option<String>,
+    message_id: Option<String>,
+    phone: Option<String>,
+    /// The customer's id if the event is a [`View::Subscribed`], otherwise the name in `customerDetails`.
+    customer: Option<String>,
+    text: Option<String>,
+    attempt: Option<u32>,
+    replay: Option<bool>,
+}
+
+impl<'a> Line<'a> {
+    fn of(delivery: &'a Delivery, show: &Show) -> Self {
         let event = &delivery.event;
         let element = &event.element;
         let view = element.view();
@@ -113,26 +168,24 @@ impl Lines {
             View::Subscribed(event) => event.customer_id.as_deref().map(str::to_owned),
             _ => view.facts().next().and_then(|fact| fact.name()),
         };
-        let texts: Vec<&str> = view.facts().filter_map(|fact| fact.text).collect();
-        info!(
-            handler = self.handler,
-            seq = event.seq,
-            event = word(element.name()),
-            source = &*event.source,
-            lane = element.class().as_str(),
-            status = joined(view.statuses().map(|status| word(status.as_str())), ","),
-            channel = joined(view.channels().map(|channel| word(channel.as_str())), ","),
-            owner = joined(view.owners().map(|owner| word(owner.as_str())), ","),
-            store = view.store_id().map(word),
-            id = element.id().map(word),
-            message_id = joined(view.message_ids().map(|id| show.message_id(id)), ","),
-            phone = joined(view.addresses().map(|address| show.phone(address)), ","),
-            customer = show.text(&customer.unwrap_or_default()),
-            text = show.text(&texts.join(" ")),
-            attempt = (delivery.attempt > 1).then_some(delivery.attempt),
-            replay = delivery.replay.then_some(true),
-            "event"
-        );
+        let texts = joined(view.facts().filter_map(|fact| Some(fact.content()?.to_string())), " ");
+        Self {
+            seq: event.seq,
+            event: word(element.name()),
+            source: &event.source,
+            lane: element.class().as_str(),
+            status: joined(view.statuses().map(|status| word(status.as_str())), ","),
+            channel: joined(view.channels().map(|channel| word(channel.as_str())), ","),
+            owner: joined(view.owners().map(|owner| word(owner.as_str())), ","),
+            store: view.store_id().map(word),
+            id: element.id().map(word),
+            message_id: joined(view.message_ids().map(|id| show.message_id(id)), ","),
+            phone: joined(view.addresses().map(|address| show.phone(address)), ","),
+            customer: show.text(&customer.unwrap_or_default()),
+            text: show.text(&texts.unwrap_or_default()),
+            attempt: (delivery.attempt > 1).then_some(delivery.attempt),
+            replay: delivery.replay.then_some(true),
+        }
     }
 }
 
@@ -160,6 +213,17 @@ impl Show {
         let key = key.map_err(|error| format!("digest_key_file: {error}"))?;
         let key = DigestKey::new_from_slice(key.expose().as_bytes()).map_err(|error| error.to_string())?;
         Ok(Self::Masked(key))
+    }
+
+    /// Like [`Self::of`], but creates no file.
+    fn preview(settings: &Settings) -> Result<Self, String> {
+        let stored = settings.digest_key_file.as_deref().filter(|_| !settings.personal_data);
+        let is_missing = stored.is_some_and(|file| !file.exists());
+        let settings = Settings {
+            digest_key_file: stored.filter(|_| !is_missing).map(Path::to_owned),
+            ..settings.clone()
+        };
+        Self::of(&settings)
     }
 
     /// Returns a word such as a status or an id. If personal data is masked and the word may contain some, returns
@@ -201,14 +265,14 @@ fn may_be_personal(word: &str) -> bool {
         || (longest_number(word) >= PHONE_DIGITS && !is_uuid(word))
 }
 
-/// The length of the longest sequence of digits. Blanks, dots, dashes and parentheses do not end a sequence, because
-/// phone numbers contain them.
+/// The length of the longest sequence of digits. The separators of a phone number do not end a sequence.
 fn longest_number(text: &str) -> usize {
     let (mut longest, mut digits) = (0, 0);
-    for byte in text.bytes() {
-        match byte {
-            b'0'..=b'9' => digits += 1,
-            b' ' | b'-' | b'.' | b'(' | b')' => {}
+    for c in text.chars() {
+        match c {
+            '0'..='9' => digits += 1,
+            '+' => digits = 0,
+            c if is_phone_separator(c) => {}
             _ => digits = 0,
         }
         longest = longest.max(digits);
@@ -236,12 +300,10 @@ fn short_digest(key: &DigestKey, id: &str) -> String {
 
 /// [`HIDDEN`] and the last two digits of a phone number; only [`HIDDEN`] for any other address.
 fn masked_phone(phone: &str) -> String {
-    let is_phone = phone.chars().all(|c| c.is_ascii_digit() || "+-. ()".contains(c));
-    let digits: Vec<char> = phone.chars().filter(char::is_ascii_digit).collect();
-    match digits[..] {
-        [.., tens, ones] if is_phone && digits.len() >= PHONE_DIGITS => format!("{HIDDEN}{tens}{ones}"),
-        _ => HIDDEN.to_owned(),
-    }
+    let digits = canonical_address(phone);
+    let is_phone = digits.len() >= PHONE_DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let last = digits.get(digits.len().saturating_sub(2)..).filter(|_| is_phone);
+    format!("{HIDDEN}{}", last.unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -323,6 +385,18 @@ mod tests {
     }
 
     #[test]
+    fn a_content_without_a_text_is_described_and_asset_ids_are_no_phone() {
+        let info = r#""buttons":{"button_reply":{"id":"1","title":"Yes, confirm"}}"#;
+        let raw =
+            format!(r#"{{"eventName":"incoming-message","eventInfo":[{{{info}}},{{"type":"sticker"}}]}}"#);
+        assert_eq!(logged(&raw, "personal_data = true", 1, false).1["text"], "Yes, confirm sticker");
+        assert!(logged(&raw, "", 1, false).1.get("text").is_none());
+        let created =
+            r#"{"eventName":"customerCreated","eventId":"e","assets":["12030878"],"eventProperties":{}}"#;
+        assert!(logged(created, "personal_data = true", 1, false).1.get("phone").is_none());
+    }
+
+    #[test]
     fn the_digest_of_a_message_id_depends_on_the_stored_key() {
         let digest = |file: Option<PathBuf>| {
             let settings = Settings { digest_key_file: file, ..Settings::default() };
@@ -357,9 +431,15 @@ mod tests {
         ] {
             assert_eq!(masked.word(ordinary), ordinary);
         }
-        for personal in
-            ["919090909090", "+91 90909 09090", "(0)30-1234.5678", "a@b.example", "WAMID.x", &"x".repeat(81)]
-        {
+        for personal in [
+            "919090909090",
+            "+91 90909 09090",
+            "+91\u{a0}90909\u{2011}09090",
+            "(0)30-1234.5678",
+            "a@b.example",
+            "WAMID.x",
+            &"x".repeat(81),
+        ] {
             assert_eq!(masked.word(personal), HIDDEN, "{personal}");
         }
     }
@@ -367,6 +447,7 @@ mod tests {
     #[test]
     fn an_address_that_is_not_a_phone_number_is_hidden() {
         assert_eq!(masked_phone("+91 90909 09042"), "***42");
+        assert_eq!(masked_phone("\u{200e}+91\u{a0}90909\u{2011}09042"), "***42");
         for address in ["jethalal@gada.example", "IN.1234567890", "12345", ""] {
             assert_eq!(masked_phone(address), HIDDEN);
         }

@@ -47,7 +47,7 @@ pub use failure_text::FailureText;
 pub use filter::{Filter, FilterError, FilterSettings, Takes};
 pub use log::TARGET as LOG_TARGET;
 pub use mask::{Mask, MaskSettings};
-pub use table::{ABSENT, Configured, Handler, KINDS, KindRow, Opener, Readiness};
+pub use table::{ABSENT, Configured, Handler, KINDS, KindRow, Opener, Preview, Readiness};
 pub use template::{Template, TemplateError};
 
 use std::{fmt, future::Future, path::PathBuf, sync::Arc, time::Duration};
@@ -102,8 +102,9 @@ pub trait Kind: Sized + Send + Sync + 'static {
     /// of a URL, because these may hold a token.
     fn destination(settings: &Self::Settings) -> String;
 
-    /// The event as the destination receives it, as one line of JSON, for `check --show`.
-    fn shown(delivery: &Delivery) -> String {
+    /// The event as the destination receives it, as one line of JSON, for `check --show`. It contains no secret of the
+    /// settings.
+    fn shown(_settings: &Self::Settings, delivery: &Delivery) -> String {
         delivery.to_envelope()
     }
 
@@ -189,6 +190,9 @@ impl Delivery {
     /// # Errors
     /// Returns [`Unreadable`] if the masked text is not a valid event. Such an event must not be delivered.
     pub fn masked(&self, mask: &Mask) -> Result<Self, Unreadable> {
+        if mask.is_empty() {
+            return Ok(self.clone()); // the bytes as they were received: a mask renders them anew
+        }
         let event = mask.apply(&self.event)?;
         Ok(Self { event, received: Some(Arc::clone(&self.event)), ..self.clone() })
     }

@@ -109,7 +109,7 @@ pub struct Row {
     pub customer_id: Option<String>,
     /// The customer's first and last name.
     pub customer_name: Option<String>,
-    /// The customer's address on the channel, such as a phone number on WhatsApp: `assetValue`, or the first of
+    /// The customer's address on the channel, such as a phone number on WhatsApp: `assetValue`, or the first address in
     /// `assets`.
     pub phone: Option<String>,
     /// BIK's time (`createdAt`). It is the same for all statuses of a message, so it gives no order (BIK §4).
@@ -245,6 +245,23 @@ mod tests {
         assert!(row.category.is_some());
         assert_eq!(row.raw, raw.as_bytes());
         assert!(row.event.starts_with(r#"{"eventName":"message-status-update","eventInfo":[{"#));
+    }
+
+    #[test]
+    fn asset_ids_are_no_phone_and_a_reason_of_any_type_is_a_text() {
+        let of_case = |name: &str| {
+            let body = std::fs::read(format!("fixtures/cases/{name}.json")).unwrap();
+            let drafts = crate::event::decode(&"bik".into(), &body).unwrap().drafts;
+            row(drafts[0].element.raw())
+        };
+        let created = of_case("f10-asset-ids-are-no-addresses");
+        assert_eq!((created.phone, created.customer_id.as_deref()), (None, Some("6800001")));
+        let undelivered = of_case("f13-sms-and-email-failures");
+        let told = (undelivered.status.as_deref(), undelivered.failure_reason.as_deref());
+        assert_eq!(told, (Some("undelivered"), Some("Carrier rejected")));
+        let info = r#"{"messageId":"m","status":"failed","failureReason":{"code":131047,"title":"Re-engagement message"}}"#;
+        let failed = row(&format!(r#"{{"eventName":"message-status-update","eventInfo":{info}}}"#));
+        assert_eq!(failed.failure_reason.as_deref(), Some("131047: Re-engagement message"));
     }
 
     #[test]

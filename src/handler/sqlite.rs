@@ -73,7 +73,7 @@ impl Kind for Sqlite {
         vec![("path", settings.path.clone())]
     }
 
-    fn shown(delivery: &Delivery) -> String {
+    fn shown(_settings: &Settings, delivery: &Delivery) -> String {
         Row::of(delivery).to_json()
     }
 

@@ -50,10 +50,15 @@ impl<K: Kind> Handler for K {
 pub type Opener = Arc<dyn Fn(String) -> Opening + Send + Sync>;
 pub(super) type Opening = BoxFuture<'static, Result<Box<dyn Handler>, OpenError>>;
 
+/// Renders an event as the destination of a handler receives it; see [`Kind::shown`].
+pub type Preview = Arc<dyn Fn(&Delivery) -> String + Send + Sync>;
+
 /// A handler whose settings were read, ready to be opened.
 pub struct Configured {
     /// Opens the handler.
     pub opener: Opener,
+    /// Renders an event for `check --show`.
+    pub preview: Preview,
     /// See [`Kind::files`] for the meaning.
     pub files: Vec<(&'static str, PathBuf)>,
     /// See [`Kind::destination`] for the format.
@@ -72,7 +77,6 @@ pub struct KindRow {
     pub harmless: &'static [&'static str],
     pub secret: &'static [&'static str],
     pub quiet: &'static [&'static str],
-    pub shown: fn(&Delivery) -> String,
     /// Reads the kind's own settings from the handler's section of the configuration.
     pub read: fn(crate::settings::Section) -> Result<Configured, crate::settings::Invalid>,
 }
@@ -124,11 +128,12 @@ const fn row<K: Kind>() -> KindRow {
         harmless: K::HARMLESS,
         secret: K::SECRET,
         quiet: K::QUIET,
-        shown: K::shown,
         read: |section| {
             let settings = section.read_checked(K::check)?;
             let files = K::files(&settings);
             let destination = K::destination(&settings);
+            let shown = settings.clone();
+            let preview: Preview = Arc::new(move |delivery| K::shown(&shown, delivery));
             let opener: Opener = Arc::new(move |name| {
                 let settings = settings.clone();
                 Box::pin(async move {
@@ -136,7 +141,7 @@ const fn row<K: Kind>() -> KindRow {
                     Ok(Box::new(handler) as Box<dyn Handler>)
                 })
             });
-            Ok(Configured { opener, files, destination })
+            Ok(Configured { opener, preview, files, destination })
         },
     }
 }

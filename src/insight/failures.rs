@@ -1,12 +1,12 @@
-//! Classes of failures: a table, which users can replace, that maps phrases in BIK's texts to classes.
+//! Classes of failures: a table, which users can replace, that maps codes and phrases in BIK's texts to classes.
 
 use std::{fs, io, path::Path};
 
 use serde::Deserialize;
 
-/// The built-in table, with the phrases of BIK §4.
+/// The built-in table, with the codes and phrases of BIK §4.
 pub(super) const BUILT_IN: &str = include_str!("failures.toml");
-/// The class of a failure without a text, or with a text that contains no phrase of the table.
+/// The class of a failure without a text, or with a text that contains no code or phrase of the table.
 pub(super) const UNKNOWN: &str = "unknown";
 
 /// The table of classes.
@@ -28,7 +28,11 @@ pub(super) struct FailureClass {
     #[serde(default)]
     pub about: String,
     /// The class matches if the failure's text contains one of these phrases, ignoring case.
+    #[serde(default)]
     pub phrases: Vec<String>,
+    /// The class matches if one of these codes stands in the failure's text as a whole number.
+    #[serde(default)]
+    pub codes: Vec<u64>,
 }
 
 /// Why the table cannot be used.
@@ -49,7 +53,7 @@ impl FailureClasses {
     ///
     /// # Errors
     /// Returns [`FailureClassesError`] if the file cannot be read, is not valid TOML, or has an unknown key; if a class
-    /// has no name, no phrase or an empty phrase; or if two classes have the same name.
+    /// has no name, neither a phrase nor a code, or an empty phrase; or if two classes have the same name.
     pub fn load(path: Option<&Path>) -> Result<Self, FailureClassesError> {
         let Some(path) = path else { return Self::parse(BUILT_IN, "this binary") };
         let named = path.display().to_string();
@@ -62,10 +66,10 @@ impl FailureClasses {
         let wrong = |what: String| FailureClassesError::Wrong { path: path.to_owned(), what };
         let mut table: Self = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
         for (at, class) in table.classes.iter_mut().enumerate() {
-            if class.name.is_empty() || class.phrases.iter().any(String::is_empty) || class.phrases.is_empty()
-            {
+            let is_empty = class.phrases.is_empty() && class.codes.is_empty();
+            if class.name.is_empty() || class.phrases.iter().any(String::is_empty) || is_empty {
                 return Err(wrong(format!(
-                    "class {} needs a name and at least one phrase; no phrase may be empty",
+                    "class {} needs a name and at least one phrase or code; no phrase may be empty",
                     at + 1
                 )));
             }
@@ -79,14 +83,16 @@ impl FailureClasses {
         }
     }
 
-    /// Returns the class of a failure by its text, or `UNKNOWN`.
+    /// Returns the class of a failure by its text, or `UNKNOWN`. A code decides before any phrase, because codes do not
+    /// occur by chance in the text of another failure.
     pub fn class_of(&self, text: Option<&str>) -> &str {
         let Some(text) = text else { return UNKNOWN };
+        let codes: Vec<u64> = numbers(text).collect();
+        let by_code =
+            || self.classes.iter().find(|class| class.codes.iter().any(|code| codes.contains(code)));
         let text = text.to_lowercase();
-        self.classes
-            .iter()
-            .find(|class| class.phrases.iter().any(|phrase| text.contains(phrase)))
-            .map_or(UNKNOWN, |class| &class.name)
+        let has_phrase = |class: &&FailureClass| class.phrases.iter().any(|phrase| text.contains(phrase));
+        by_code().or_else(|| self.classes.iter().find(has_phrase)).map_or(UNKNOWN, |class| &class.name)
     }
 
     /// The names of the classes, in the order of the table.
@@ -100,9 +106,32 @@ impl FailureClasses {
     }
 }
 
+/// Returns the numbers in a text: each sequence of digits, as a whole.
+fn numbers(text: &str) -> impl Iterator<Item = u64> {
+    text.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_code_decides_before_a_phrase_and_only_as_a_whole_number() {
+        let table = FailureClasses::load(None).unwrap();
+        for (text, class) in [
+            ("131047", "window_closed"),
+            ("131047: Re-engagement message", "window_closed"),
+            ("(#131056) too fast", "rate_limit"),
+            ("131026: cannot receive this template", "undeliverable"),
+            ("132012: format mismatch", "template"),
+            ("368", "account"),
+            ("1310471", UNKNOWN),
+            ("+919131047368", UNKNOWN),
+            ("550 no such user", UNKNOWN),
+        ] {
+            assert_eq!(table.class_of(Some(text)), class, "{text}");
+        }
+    }
 
     #[test]
     fn the_built_in_table_knows_every_phrase_of_bik_4() {
@@ -142,6 +171,8 @@ mod tests {
         };
         let table = load("[[class]]\nname = \"dog\"\nphrases = [\"Ate It\"]").unwrap();
         assert_eq!(table.class_of(Some("the dog ATE it")), "dog");
+        let table = load("[[class]]\nname = \"dog\"\ncodes = [7]").unwrap();
+        assert_eq!(table.class_of(Some("error 7")), "dog");
         assert!(load("[[class]]\nname = \"dog\"\nphrases = []").unwrap_err().contains("class 1"));
         let twice = "[[class]]\nname = \"a\"\nphrases = [\"x\"]\n";
         assert!(load(&format!("{twice}{twice}")).unwrap_err().contains("two classes have the name \"a\""));

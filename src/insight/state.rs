@@ -38,7 +38,7 @@ impl MessageStep {
             Status::Played => Some(Self::Played),
             // An unknown status shows at least that BIK has the message.
             Status::Other(_) => Some(Self::Accepted),
-            Status::Failed | Status::Deleted => None,
+            Status::Failed | Status::Undelivered | Status::Bounced | Status::Deleted => None,
         }
     }
 }
@@ -77,7 +77,7 @@ impl MessageState {
 pub(super) struct MergedStatuses {
     /// The highest step that was reported.
     pub reached: MessageStep,
-    /// Whether a `failed` was reported.
+    /// Whether a failure was reported: `failed`, `undelivered` or `bounced`.
     pub failed: bool,
     pub deleted: bool,
     /// Why the message failed. Of several reasons, the one that sorts first, so that the order of arrival does not
@@ -89,7 +89,7 @@ impl MergedStatuses {
     /// Merges one more status, and the reason that came with it.
     pub(super) fn merge(&mut self, status: &Status, reason: Option<&str>) {
         match status {
-            Status::Failed => {
+            failure if failure.is_failure() => {
                 self.failed = true;
                 if let Some(reason) = reason
                     && self.reason.as_deref().is_none_or(|known| reason < known)
@@ -102,7 +102,7 @@ impl MergedStatuses {
         }
     }
 
-    /// The state that the statuses give. A `failed` may come from one of several devices, so the message counts as
+    /// The state that the statuses give. A failure may come from one of several devices, so the message counts as
     /// failed only if no status shows that it arrived.
     pub(super) fn state(&self) -> MessageState {
         match self.reached {
@@ -137,6 +137,7 @@ mod tests {
             Just("read"),
             Just("played"),
             Just("failed"),
+            Just("bounced"),
             Just("deleted"),
             Just("queued")
         ];
@@ -201,6 +202,9 @@ mod tests {
         // One of several devices failed.
         assert_eq!(state(&["failed", "delivered"]), MessageState::Delivered);
         assert_eq!(state(&["read", "failed"]), MessageState::Read);
+        // Failures of an SMS and of an email.
+        assert_eq!(state(&["undelivered"]), MessageState::Failed);
+        assert_eq!(state(&["sent", "bounced"]), MessageState::Failed);
         assert_eq!(state(&["queued"]), MessageState::Accepted);
         assert_eq!(state(&["sent", "deleted"]), MessageState::Sent);
     }

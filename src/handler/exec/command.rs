@@ -91,7 +91,7 @@ impl Program {
             command.current_dir(dir);
         }
         if let Some(delivery) = delivery {
-            tell(&mut command, delivery);
+            command.envs(variables(delivery));
         }
         command
     }
@@ -148,17 +148,19 @@ fn is_program(path: &Path) -> bool {
     path.is_file() && access(path, Access::EXEC_OK).is_ok()
 }
 
-fn tell(command: &mut Command, delivery: &Delivery) {
+/// The variables that describe a delivery.
+pub(super) fn variables(delivery: &Delivery) -> [(&'static str, String); 8] {
     let event = &delivery.event;
-    command
-        .env("BIKHOOK_KEY", delivery.key().to_string())
-        .env("BIKHOOK_SEQ", event.seq.to_string())
-        .env("BIKHOOK_RECEIVED_AT", event.came_at.to_string())
-        .env("BIKHOOK_SOURCE", value(&event.source))
-        .env("BIKHOOK_EVENT_NAME", value(event.element.name()))
-        .env("BIKHOOK_ID", value(event.element.id().unwrap_or_default()))
-        .env("BIKHOOK_ATTEMPT", delivery.attempt.to_string())
-        .env("BIKHOOK_REPLAY", delivery.replay.to_string());
+    [
+        ("BIKHOOK_KEY", delivery.key().to_string()),
+        ("BIKHOOK_SEQ", event.seq.to_string()),
+        ("BIKHOOK_RECEIVED_AT", event.came_at.to_string()),
+        ("BIKHOOK_SOURCE", value(&event.source)),
+        ("BIKHOOK_EVENT_NAME", value(event.element.name())),
+        ("BIKHOOK_ID", value(event.element.id().unwrap_or_default())),
+        ("BIKHOOK_ATTEMPT", delivery.attempt.to_string()),
+        ("BIKHOOK_REPLAY", delivery.replay.to_string()),
+    ]
 }
 
 fn value(text: &str) -> String {

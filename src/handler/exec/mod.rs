@@ -16,7 +16,7 @@ mod orphans;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use tracing::warn;
 
@@ -99,6 +99,23 @@ impl Kind for Exec {
             Mode::Lines => "long-running",
         };
         format!("{program}{arguments}, {mode}")
+    }
+
+    /// For `mode = "lines"`, the line that the program gets. For `mode = "once"`, the variables that describe the
+    /// delivery, and the standard input.
+    fn shown(settings: &Settings, delivery: &Delivery) -> String {
+        #[derive(Serialize)]
+        struct ShownRun {
+            env: BTreeMap<&'static str, String>,
+            stdin: String,
+        }
+        if settings.mode == Mode::Lines {
+            return delivery.to_envelope();
+        }
+        let env = command::variables(delivery).into();
+        // Serializing texts cannot fail.
+        serde_json::to_string(&ShownRun { env, stdin: once::input(delivery, settings.body) })
+            .unwrap_or_default()
     }
 
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {

@@ -22,14 +22,19 @@ const PIPES: Duration = Duration::from_secs(1);
 /// Returns a failure if the program cannot be started, exits with a code other than 0, or is ended by a signal. For an
 /// exit code or a signal, the failure's text contains the end of standard error.
 pub(super) async fn run(program: &Program, delivery: &Delivery, body: Body) -> Result<(), Failure> {
-    let input = match body {
-        Body::Envelope => delivery.to_envelope() + "\n",
-        Body::Raw => delivery.event.element.raw().to_owned(),
-    };
+    let input = input(delivery, body);
     let (mut group, pipes) = program.start(Some(delivery))?;
     let mut tail = Tail::default();
     let status = converse(&mut group, pipes, input.as_bytes(), &mut tail).await;
     judge(status.map_err(wait_failure)?, &tail)
+}
+
+/// The standard input of the program.
+pub(super) fn input(delivery: &Delivery, body: Body) -> String {
+    match body {
+        Body::Envelope => delivery.to_envelope() + "\n",
+        Body::Raw => delivery.event.element.raw().to_owned(),
+    }
 }
 
 async fn converse(

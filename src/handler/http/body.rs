@@ -1,9 +1,10 @@
 //! Builds the requests for a batch: one request for each event, or one for the whole batch.
 
-use std::fmt::Write;
+use std::{borrow::Cow, collections::BTreeMap, fmt::Write};
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use crate::{handler::Delivery, settings::Wrong};
@@ -56,6 +57,35 @@ pub(super) struct Request {
     pub(super) id: HeaderValue,
     pub(super) headers: HeaderMap,
     pub(super) body: Vec<u8>,
+}
+
+impl Request {
+    /// The headers and the body as a JSON object, for `check --show`. `hidden` are further headers, whose values are
+    /// not shown. A body that is one line of JSON is shown as JSON, any other body as a text.
+    pub(super) fn to_json<'a>(&'a self, hidden: impl Iterator<Item = &'a HeaderName>) -> String {
+        #[derive(Serialize)]
+        struct ShownRequest<'a> {
+            headers: BTreeMap<&'a str, Cow<'a, str>>,
+            body: ShownBody<'a>,
+        }
+        #[derive(Serialize)]
+        #[serde(untagged)]
+        enum ShownBody<'a> {
+            Json(&'a RawValue),
+            Text(&'a str),
+        }
+        let value = |value: &'a HeaderValue| String::from_utf8_lossy(value.as_bytes());
+        let own = self.headers.iter().map(|(name, text)| (name.as_str(), value(text)));
+        let text = std::str::from_utf8(&self.body).unwrap_or_default();
+        let json =
+            Some(text).filter(|text| !text.contains('\n')).and_then(|text| serde_json::from_str(text).ok());
+        let shown = ShownRequest {
+            headers: own.chain(hidden.map(|name| (name.as_str(), Cow::Borrowed("***")))).collect(),
+            body: json.map_or(ShownBody::Text(text), ShownBody::Json),
+        };
+        // Serializing texts cannot fail.
+        serde_json::to_string(&shown).unwrap_or_default()
+    }
 }
 
 impl Shape {

@@ -127,6 +127,11 @@ impl Kind for Http {
         format!("POST {}", address::place(&settings.url))
     }
 
+    /// The request without its signature. The values of the configured headers are hidden.
+    fn shown(settings: &Settings, delivery: &Delivery) -> String {
+        settings.shape.request(std::slice::from_ref(delivery)).to_json(settings.headers.keys())
+    }
+
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
         let maker = Maker::of(&settings.url, settings.ca.as_deref()).await?;
         let connections = Connections::open(name, maker, settings.max_connection_age).await?;

@@ -83,6 +83,10 @@ impl Kind for Jsonl {
         vec![("path", settings.path.clone()), ("path", lock_of(&settings.path))]
     }
 
+    fn shown(_settings: &Settings, delivery: &Delivery) -> String {
+        delivery.event.to_json_line()
+    }
+
     async fn open(_name: &str, settings: Settings) -> Result<Self, OpenError> {
         let rotation = Rotation {
             size_bytes: Some(settings.rotate_size.0).filter(|bytes| *bytes > 0),

@@ -59,6 +59,10 @@ impl Kind for Kafka {
         format!("{}{tls}, topic {}", settings.brokers, settings.topic)
     }
 
+    fn shown(settings: &Settings, delivery: &Delivery) -> String {
+        settings.body.of(delivery)
+    }
+
     fn check(keys: Settings) -> Result<Settings, Wrong> {
         if keys.user.is_some() && keys.password.is_none() {
             return Err(Wrong::new(&[], "password: needed with `user`"));

@@ -68,6 +68,10 @@ impl Kind for Nats {
         format!("{}, subject {}{stream}", servers.join(" or "), settings.subject)
     }
 
+    fn shown(settings: &Settings, delivery: &Delivery) -> String {
+        settings.body.of(delivery)
+    }
+
     fn check(keys: Settings) -> Result<Settings, Wrong> {
         if keys.create_stream && keys.stream.is_none() {
             let what = "needs the name of the stream: add stream = \"BIK\"";

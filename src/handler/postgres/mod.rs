@@ -91,7 +91,7 @@ impl Kind for Postgres {
         format!("{}, table {}", settings.url.place(), settings.table_name)
     }
 
-    fn shown(delivery: &Delivery) -> String {
+    fn shown(_settings: &Settings, delivery: &Delivery) -> String {
         Row::of(delivery).to_json()
     }
 

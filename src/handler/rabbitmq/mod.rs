@@ -77,6 +77,10 @@ impl Kind for RabbitMq {
         format!("{}, vhost {}, {to}", address.place(), address.vhost())
     }
 
+    fn shown(settings: &Settings, delivery: &Delivery) -> String {
+        settings.form.body.of(delivery)
+    }
+
     async fn open(name: &str, settings: Settings) -> Result<Self, OpenError> {
         let Settings { mut address, ca, target, form } = settings;
         if let Some(ca) = ca {

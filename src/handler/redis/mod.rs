@@ -19,7 +19,12 @@
 mod error;
 mod settings;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, Pipeline, RedisResult, TlsCertificates, Value,
@@ -72,6 +77,13 @@ impl Kind for Redis {
 
     fn destination(settings: &Settings) -> String {
         format!("{}, stream {}", settings.url.addr(), settings.stream)
+    }
+
+    /// The fields of the entry.
+    fn shown(_settings: &Settings, delivery: &Delivery) -> String {
+        let rendered = delivery.event.element.rendered();
+        let all = fields(delivery).into_iter().chain([("event", rendered)]);
+        serde_json::to_string(&all.collect::<BTreeMap<_, _>>()).unwrap_or_default()
     }
 
     async fn open(_name: &str, settings: Settings) -> Result<Self, OpenError> {
@@ -158,8 +170,7 @@ impl Redis {
         entries.atomic();
         let max_bytes = self.settings.max_bytes.as_usize();
         for (delivery, stream) in events.iter().zip(streams) {
-            let event = &delivery.event;
-            let rendered = event.element.rendered();
+            let rendered = delivery.event.element.rendered();
             let (bytes, limit) = (rendered.len(), max_bytes.min(value_bytes));
             if bytes > limit {
                 let key = if limit == max_bytes { "max_bytes" } else { "the server's proto-max-bulk-len" };
@@ -172,15 +183,29 @@ impl Redis {
             if let Some(maxlen) = self.settings.maxlen {
                 entries.arg("MAXLEN").arg("~").arg(maxlen.get());
             }
-            entries.arg("*").arg("key").arg(delivery.key().to_string());
-            entries.arg("seq").arg(event.seq).arg("received_at").arg(event.came_at.to_string());
-            entries.arg("source").arg(&*event.source).arg("event_name").arg(event.element.name());
-            entries.arg("id").arg(event.element.id().unwrap_or_default());
-            entries.arg("attempt").arg(delivery.attempt).arg("replay").arg(u8::from(delivery.replay));
+            entries.arg("*");
+            for (field, value) in fields(delivery) {
+                entries.arg(field).arg(&*value);
+            }
             entries.arg("event").arg(&*rendered).ignore();
         }
         Ok(entries)
     }
+}
+
+/// The fields of an entry before the event itself.
+fn fields(delivery: &Delivery) -> [(&'static str, Cow<'_, str>); 8] {
+    let event = &delivery.event;
+    [
+        ("key", delivery.key().to_string().into()),
+        ("seq", event.seq.to_string().into()),
+        ("received_at", event.came_at.to_string().into()),
+        ("source", Cow::Borrowed(&*event.source)),
+        ("event_name", event.element.name().into()),
+        ("id", event.element.id().unwrap_or_default().into()),
+        ("attempt", delivery.attempt.to_string().into()),
+        ("replay", u8::from(delivery.replay).to_string().into()),
+    ]
 }
 
 /// Returns whether the value of a placeholder in the key may contain this character. A key may contain any character,
