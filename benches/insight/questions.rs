@@ -21,7 +21,7 @@ const LAG: &str = "bikhook_insight_lag_events";
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 const GIVE_UP_AFTER: Duration = Duration::from_secs(1_800);
 /// The requested routes, with placeholders: `{phone}`, `{message}`, `{customer}`, `{contact}`, `{seq}`, `{time}`, `{later}`.
-const ROUTES: [&str; 43] = [
+const ROUTES: [&str; 45] = [
     "/api/v1/events",
     "/api/v1/events?event=optedOut",
     "/api/v1/events/{seq}",
@@ -37,6 +37,7 @@ const ROUTES: [&str; 43] = [
     "/api/v1/messages/{message}",
     "/api/v1/contacts",
     "/api/v1/contacts?address={phone}",
+    "/api/v1/contacts?name=rao+{customer}",
     "/api/v1/contacts/waiting",
     "/api/v1/contacts/{contact}",
     "/api/v1/funnel",
@@ -55,6 +56,7 @@ const ROUTES: [&str; 43] = [
     "/conversations",
     "/conversations/{contact}",
     "/conversations?waiting=1",
+    "/conversations?missed=1",
     "/events",
     "/events?event=optedOut",
     "/events?phone=%2B{phone}",
@@ -110,17 +112,33 @@ struct Asker {
     base: String,
     events: u64,
     newest: bikhook::clock::Timestamp,
+    /// Ids of customers.
+    contacts: Vec<String>,
 }
 
 impl Asker {
     fn new(server: &Server, events: u64) -> Result<Self, Failed> {
-        Ok(Self {
+        let mut asker = Self {
             runtime: tokio::runtime::Builder::new_current_thread().enable_all().build()?,
             client: reqwest::Client::builder().no_proxy().build()?,
             base: format!("http://{}", server.admin),
             events,
             newest: bikhook::clock::now(),
-        })
+            contacts: Vec::new(),
+        };
+        asker.contacts = asker.some_contacts()?;
+        Ok(asker)
+    }
+
+    /// Returns the ids of the thousand customers with the latest events.
+    fn some_contacts(&self) -> Result<Vec<String>, Failed> {
+        let page: serde_json::Value = self.runtime.block_on(async {
+            let url = format!("{}/api/v1/contacts?limit=1000", self.base);
+            self.client.get(url).send().await?.error_for_status()?.json().await
+        })?;
+        let rows = page["contacts"].as_array().map_or(&[][..], Vec::as_slice);
+        let ids: Vec<String> = rows.iter().filter_map(|row| Some(row["id"].as_str()?.to_owned())).collect();
+        if ids.is_empty() { Err("insight has no customers".into()) } else { Ok(ids) }
     }
 
     /// Requests a route this many times, each time with other values.
@@ -134,7 +152,7 @@ impl Asker {
                 .replace("{phone}", &campaign::phone(customer))
                 .replace("{message}", &campaign::message_id(message))
                 .replace("{customer}", &customer.to_string())
-                .replace("{contact}", &(1 + message % 1_000).to_string())
+                .replace("{contact}", &self.contacts[usize::try_from(message)? % self.contacts.len()])
                 .replace("{seq}", &(1 + message * 4).to_string())
                 .replace("{time}", &self.newest.plus_ms(-60_000 * (minutes + 1)).to_string())
                 .replace("{later}", &self.newest.plus_ms(-60_000 * minutes).to_string());

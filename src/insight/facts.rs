@@ -1,12 +1,10 @@
 //! The facts of an event that insight stores.
 
-use crate::event::{Category, Fact, Owner, Status, View};
+use super::contact_key::ContactKey;
+use crate::event::{Fact, View};
 
-/// Returns whether the fact is an answer to the customer: a `sent` message to the customer that is no broadcast.
-pub(super) fn is_answer(fact: &Fact<'_>) -> bool {
-    let broadcast = fact.owner.and_then(Owner::category) == Some(Category::Broadcast);
-    !fact.is_incoming && fact.status == Some(&Status::Sent) && !broadcast
-}
+/// Maximum number of addresses of a subscribed event that are read.
+const ASSETS_MAX: usize = 8;
 
 /// Returns the facts of an event, in the order of its infos; at least one. Only a fact about a message has a message
 /// id, and only a fact about a message to a customer has a status and an owner.
@@ -19,10 +17,31 @@ pub(super) fn facts<'a>(view: &'a View<'_>) -> impl Iterator<Item = Fact<'a>> {
     })
 }
 
+/// Returns the keys of a fact's customer: the addresses, then the ids.
+pub(super) fn keys(view: &View<'_>, fact: &Fact<'_>) -> Vec<ContactKey> {
+    let mut keys = Vec::with_capacity(2);
+    let mut add = |key: Option<ContactKey>| {
+        if let Some(key) = key.filter(|key| !keys.contains(key)) {
+            keys.push(key);
+        }
+    };
+    if let View::Subscribed(event) = view {
+        for address in event.addresses().take(ASSETS_MAX) {
+            add(ContactKey::address(fact.channel, address));
+        }
+        add(event.customer_id.as_deref().and_then(ContactKey::customer));
+        add(event.primary_customer_id.as_deref().and_then(ContactKey::customer));
+    } else {
+        add(fact.address.and_then(|address| ContactKey::address(fact.channel, address)));
+        add(fact.customer_id.and_then(ContactKey::customer));
+    }
+    keys
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Element;
+    use crate::event::{Element, Status};
 
     #[test]
     fn every_envelope_gives_at_least_one_fact() {
@@ -49,6 +68,45 @@ mod tests {
         for (raw, expected) in cases {
             let element = Element::read(raw.as_bytes()).unwrap();
             assert_eq!(facts(&element.view()).map(told).collect::<Vec<_>>(), expected, "{raw}");
+        }
+    }
+
+    fn keys_of(raw: &str) -> Vec<String> {
+        let element = Element::read(raw.as_bytes()).unwrap();
+        let view = element.view();
+        facts(&view)
+            .flat_map(|fact| keys(&view, &fact))
+            .map(|key| format!("{:?} {}", key.kind, key.shown()))
+            .collect()
+    }
+
+    #[test]
+    fn a_customer_is_named_by_addresses_and_ids_but_not_by_ids_of_assets() {
+        let cases: [(&str, &[&str]); 6] = [
+            (
+                r#"{"eventName":"incoming-message","eventInfo":{"messageId":"m","assetValue":"+919800000101"},"customerDetails":{"customerId":7}}"#,
+                &["Phone 919800000101", "Customer 7"],
+            ),
+            (
+                r#"{"eventName":"incoming-message","eventInfo":{"messageId":"m","assetValue":null},"customerDetails":{"customerId":"7"}}"#,
+                &["Customer 7"],
+            ),
+            (
+                r#"{"eventName":"customerCreated","customerId":"7","primaryCustomerId":"8","eventId":"c","eventProperties":{},"assets":["12030878","919800000101"]}"#,
+                &["Customer 7", "Customer 8"],
+            ),
+            (
+                r#"{"eventName":"optedOut","customerId":"7","eventId":"o","eventProperties":{},"assets":["12030878","+919800000101","a@b.example"]}"#,
+                &["Phone 919800000101", "Mail a@b.example", "Customer 7"],
+            ),
+            (
+                r#"{"eventName":"optedOut","customerId":"7","eventId":"o","eventProperties":{}}"#,
+                &["Customer 7"],
+            ),
+            (r#"{"eventName":"x"}"#, &[]),
+        ];
+        for (raw, expected) in cases {
+            assert_eq!(keys_of(raw), expected, "{raw}");
         }
     }
 }

@@ -8,13 +8,15 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags};
 
+use super::public_id::key_file_of;
 use crate::{
     folder::with_suffix,
     lock::{Lock, LockError, lock_of},
+    secret,
 };
 
 /// The format that this version writes.
-const FORMAT: i64 = 2;
+const FORMAT: i64 = 3;
 /// "biki": marks the file as insight's.
 const APPLICATION_ID: i64 = 0x6269_6b69;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -46,6 +48,27 @@ const FROM_1_TO_2: &str = "
       UNION SELECT 7, class FROM failure;
 ";
 
+/// The tables of customers.
+const CUSTOMERS: &str = include_str!("customers.sql");
+
+/// Migration from format 2 to 3: adds the times and roles of conversations. The customers stay in `old_contact`, from
+/// which the ledger moves them, because their keys and public ids are not made by SQL. Answers get their role when the
+/// ledger applies its rules.
+const FROM_2_TO_3: &str = "
+    DROP INDEX contact_address;
+    DROP INDEX contact_customer;
+    DROP INDEX contact_last;
+    DROP INDEX contact_waiting;
+    ALTER TABLE contact RENAME TO old_contact;
+    ALTER TABLE message ADD COLUMN said_at INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE message ADD COLUMN role INTEGER;
+    UPDATE message SET
+      said_at = min(first_at, iif(created_at >= 946684800000, created_at, first_at)),
+      created_at = iif(created_at >= 946684800000, created_at - min(first_at, created_at), NULL),
+      role = iif(incoming, iif(deleted, 3, 2), NULL);
+    CREATE INDEX message_role ON message (contact, role, said_at) WHERE role IS NOT NULL;
+";
+
 /// Why insight's file could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum InsightOpenError {
@@ -65,6 +88,9 @@ pub enum InsightOpenError {
     Io { path: String, source: io::Error },
     #[error("cannot open insight's file {path}: {source}")]
     Engine { path: String, source: rusqlite::Error },
+    /// The secret of public ids cannot be used.
+    #[error(transparent)]
+    IdKey(#[from] secret::FileError),
     /// The failure classes could not be loaded.
     #[error(transparent)]
     FailureClasses(#[from] super::failures::FailureClassesError),
@@ -134,13 +160,15 @@ impl InsightFile {
         connection.set_prepared_statement_cache_capacity(64);
         if tables == 0 {
             connection.execute_batch(&format!(
-                "BEGIN IMMEDIATE; {} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; COMMIT;",
+                "BEGIN IMMEDIATE; {} {CUSTOMERS} PRAGMA application_id = {APPLICATION_ID};
+                 PRAGMA user_version = {FORMAT}; COMMIT;",
                 include_str!("schema.sql")
             ))?;
         } else if format < FORMAT {
             tracing::info!(from = format, to = FORMAT, "migration of insight's file started");
+            let first = if format < 2 { FROM_1_TO_2 } else { "" };
             connection.execute_batch(&format!(
-                "BEGIN IMMEDIATE; {FROM_1_TO_2} PRAGMA user_version = {FORMAT}; COMMIT;"
+                "BEGIN IMMEDIATE; {first} {FROM_2_TO_3} {CUSTOMERS} PRAGMA user_version = {FORMAT}; COMMIT;"
             ))?;
         }
         Ok(Ok(connection))
@@ -161,6 +189,6 @@ impl InsightFile {
 }
 
 /// Insight's file at `path`, and the files that belong to it. Only insight may write to these files.
-pub fn files(path: &Path) -> [PathBuf; 4] {
-    [path.to_owned(), with_suffix(path, "-wal"), with_suffix(path, "-shm"), lock_of(path)]
+pub fn files(path: &Path) -> [PathBuf; 5] {
+    [path.to_owned(), with_suffix(path, "-wal"), with_suffix(path, "-shm"), lock_of(path), key_file_of(path)]
 }

@@ -10,7 +10,7 @@ use rusqlite::Connection;
 
 use super::{
     Error, FailureClasses, Insight,
-    ask::{self, Dimension, FigureQuery, FunnelRow, Percentiles, WINDOW_MS},
+    ask::{self, Dimension, FigureQuery, FunnelRow, Percentiles, WaitingSpan},
     failures::UNKNOWN,
     hour::HOUR_MS,
 };
@@ -42,8 +42,10 @@ impl Insight {
 }
 
 fn show_waiting(connection: &Connection, metrics: &Metrics, now: Timestamp) -> rusqlite::Result<()> {
-    let (customers, oldest) = ask::waiting_since(connection, now.plus_ms(-WINDOW_MS), WAITING_MOST)?;
+    let (customers, oldest) = ask::count_waiting(connection, WaitingSpan::recent(now), WAITING_MOST)?;
+    let (missed, _) = ask::count_waiting(connection, WaitingSpan::missed(now), WAITING_MOST)?;
     metrics.customers_waiting.set(i64::try_from(customers).unwrap_or(i64::MAX));
+    metrics.customers_missed.set(i64::try_from(missed).unwrap_or(i64::MAX));
     metrics.customer_waiting_seconds.set(oldest.map_or(0, |at| now.ms_since(at).max(0) / 1_000));
     Ok(())
 }

@@ -5,7 +5,9 @@
 //! The data can be rebuilt from the journal ([`Insight::rebuild`]), as far back as the journal goes. Messages,
 //! customers and events without a message are kept for `retention`; figures without personal data are kept forever.
 
+mod answers;
 pub mod ask;
+mod contact_key;
 mod facts;
 mod failures;
 mod file;
@@ -13,16 +15,19 @@ mod hour;
 mod ledger;
 mod measure;
 mod pace;
+mod public_id;
 mod scribe;
 mod settings;
 mod spread;
 mod state;
 mod vocabulary;
 
+pub use answers::AnswerSettings;
 pub use failures::{FailureClasses, FailureClassesError};
 pub use file::{InsightFile, InsightOpenError, files};
 pub use hour::HOUR_MS;
 pub use ledger::Ledger;
+pub use public_id::{NotPublicId, PublicId};
 pub use settings::Settings;
 pub use spread::{bucket_of, longest_of};
 pub use state::MessageState;
@@ -122,7 +127,7 @@ impl Insight {
     ) -> Result<Self, InsightOpenError> {
         let engine = |source| InsightOpenError::Engine { path: path.display().to_string(), source };
         let failures = FailureClasses::load(settings.failures.as_deref())?;
-        let (ledger, file) = Ledger::open(path, failures.clone())?;
+        let (ledger, file) = Ledger::open(path, settings, failures.clone())?;
         let rebuilding_to = ledger.rebuilding_to().map_err(engine)?;
         let (progress, shown) = watch::channel(LedgerProgress { cursor: ledger.cursor(), rebuilding_to });
         let scribe = Scribe::start(ledger, settings.retention, clock, progress)
@@ -240,3 +245,6 @@ impl Insight {
         worked.is_ok()
     }
 }
+
+#[cfg(test)]
+mod histories;

@@ -1,11 +1,12 @@
--- The file of insight, format 2. Times are milliseconds since the Unix epoch, UTC, by our clock unless the comment says BIK.
+-- The file of insight, format 3, apart from the tables of customers (customers.sql). Times are milliseconds since the Unix epoch, UTC, by our clock unless the comment says BIK.
 -- All data comes from the journal. It can be rebuilt as long as the journal still has the events.
 
 CREATE TABLE mark (
   name        TEXT    PRIMARY KEY,        -- 'cursor': every event up to this seq is processed; 'rebuild': the tip when a rebuild
   value       INTEGER NOT NULL            -- started; 'figures_after': figures of this hour and before do not change;
                                           -- 'by_the_day': figures before this hour are per day;
-                                          -- 'deletion': the time that deletion by age has reached
+                                          -- 'deletion': the time that deletion by age has reached;
+                                          -- 'answer_rules': a digest of the rules by which `message.role` was set
 ) WITHOUT ROWID;
 
 -- Words that repeat. Words of events are cut after 200 characters; a cut word ends with ….
@@ -21,24 +22,6 @@ CREATE TABLE vocabulary (
   word        INTEGER NOT NULL,
   PRIMARY KEY (kind, word)
 ) WITHOUT ROWID;
-
--- A customer on a channel.
-CREATE TABLE contact (
-  id          INTEGER PRIMARY KEY,
-  channel     INTEGER NOT NULL,
-  address     TEXT    NOT NULL,           -- the digits of a phone number; any other address as received
-  customer    TEXT,                       -- BIK's customerId
-  name        TEXT,
-  store       INTEGER,
-  last_seq    INTEGER NOT NULL,           -- the last event of this contact
-  last_at     INTEGER NOT NULL,
-  incoming_at INTEGER,                    -- the last message from the customer: starts the 24 hours (BIK §4)
-  answered_at INTEGER                     -- the last message to the customer, broadcasts excepted
-);
-CREATE UNIQUE INDEX contact_address ON contact (address, channel);
-CREATE INDEX contact_customer ON contact (customer) WHERE customer IS NOT NULL;
-CREATE INDEX contact_last ON contact (last_seq);
-CREATE INDEX contact_waiting ON contact (incoming_at) WHERE incoming_at > coalesce(answered_at, 0);
 
 -- A message and its merged state.
 CREATE TABLE message (
@@ -60,10 +43,14 @@ CREATE TABLE message (
   delivered_at INTEGER,
   read_at     INTEGER,
   failed_at   INTEGER,
-  created_at  INTEGER                     -- BIK's createdAt
+  said_at     INTEGER NOT NULL,           -- when it was sent: the smallest createdAt or time of receipt of its events
+  created_at  INTEGER,                    -- BIK's smallest createdAt, in milliseconds after `said_at`
+  role        INTEGER                     -- in the conversation: 1 answers the customer, 2 asks for an answer, 3 from the customer
+                                          -- without a need for one; NULL: to the customer and no answer
 );
 CREATE INDEX message_key ON message (key);
 CREATE INDEX message_contact ON message (contact, id) WHERE contact IS NOT NULL;
+CREATE INDEX message_role ON message (contact, role, said_at) WHERE role IS NOT NULL;
 CREATE INDEX message_state ON message (state, id) WHERE state IS NOT NULL;
 CREATE INDEX message_reason ON message (reason, id) WHERE reason IS NOT NULL;
 CREATE INDEX message_first_at ON message (first_at);

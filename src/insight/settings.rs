@@ -1,10 +1,10 @@
 //! `[insight]`: where message data is kept, and for how long.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::Deserialize;
 
-use super::failures::FailureClasses;
+use super::{answers::AnswerSettings, failures::FailureClasses};
 use crate::settings::{Period, Wrong};
 
 /// The settings of insight.
@@ -19,18 +19,34 @@ pub struct Settings {
     pub retention: Period,
     /// A file with classes of failures that replaces the built-in table.
     pub failures: Option<PathBuf>,
+    /// Which messages to a customer are answers.
+    pub answers: AnswerSettings,
+    /// The `tenant` of each source that has one. Not part of `[insight]`.
+    #[serde(skip)]
+    pub tenants: BTreeMap<String, String>,
 }
 
 impl Settings {
-    /// Checks that the failure classes can be loaded. Returns why not; `None` if they can, or if insight is disabled.
-    pub fn check(&self) -> Option<Wrong> {
-        let error = FailureClasses::load(self.failures.as_deref().filter(|_| self.enabled)).err()?;
-        Some(Wrong::new(&["failures"], error.to_string()))
+    /// Checks that the failure classes can be loaded, and that the rules for answers are valid. Returns why not; empty
+    /// if both are in order. The file of the failure classes is not read if insight is disabled.
+    pub fn check(&self) -> Vec<Wrong> {
+        let failures = FailureClasses::load(self.failures.as_deref().filter(|_| self.enabled));
+        let mut all = self.answers.check();
+        all.iter_mut().for_each(|wrong| wrong.path.insert(0, "answers".to_owned()));
+        all.extend(failures.err().map(|error| Wrong::new(&["failures"], error.to_string())));
+        all
     }
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { enabled: true, path: None, retention: Period::days(90), failures: None }
+        Self {
+            enabled: true,
+            path: None,
+            retention: Period::days(90),
+            failures: None,
+            answers: AnswerSettings::default(),
+            tenants: BTreeMap::new(),
+        }
     }
 }

@@ -10,37 +10,38 @@ use crate::{
         AdminState,
         error::RequestError,
         params::{Parameters, Segment, TakeParameters, UrlQuery},
-        wire::{ContactList, ConversationPage, EntryRow, WaitingList},
+        wire::{ContactList, ConversationPage, EntryRow, ShownContent, WaitingList},
     },
     clock::Timestamp,
-    insight::ask::{self, Conversation, ConversationEntry, ListPage},
+    insight::{
+        NotPublicId,
+        ask::{self, ContactSearch, Conversation, ConversationEntry, ListPage, WaitingSpan},
+    },
     journal::Journal,
 };
 
-/// By default, `GET contacts/waiting` lists only customers whose last message is younger than this.
-const WAITING_MS: i64 = 24 * 60 * 60 * 1_000;
+/// `waiting` and `missed` are counted up to this number.
+const WAITING_MAX: usize = 10_000;
 
-/// The parameters of `GET contacts`.
-pub(super) struct ContactQuery {
-    address: Option<String>,
-    page: PageQuery<i64>,
-}
-
-impl TakeParameters for ContactQuery {
+impl TakeParameters for ContactSearch {
     fn take(query: &mut UrlQuery) -> Result<Self, RequestError> {
-        let address = query.take("address", "A complete phone number or other address.")?;
-        Ok(Self { address, page: PageQuery::take(query)? })
+        let address = query.take(
+            "address",
+            "A complete address, or at least the last 6 digits of a phone number, with or without its country code.",
+        )?;
+        let name = query.take("name", "A part of the customer's name, ignoring case.")?;
+        let PageQuery { before, limit } = PageQuery::take(query)?;
+        Ok(Self { address, name, before, limit })
     }
 }
 
 /// `GET contacts`: the most recently active contact first.
 pub(super) async fn list(
     State(shared): State<Arc<AdminState>>,
-    Parameters(ContactQuery { address, page }): Parameters<ContactQuery>,
+    Parameters(search): Parameters<ContactSearch>,
 ) -> ApiResult<ContactList> {
-    let PageQuery { before, limit } = page;
     let insight = insight::of(&shared)?;
-    let page = insight.ask(move |file| ask::contacts(file, address.as_deref(), before, limit));
+    let page = insight.ask(move |file| ask::contacts(file, &search));
     let ListPage { rows: contacts, next } = page.await?;
     Ok(Json(ContactList { contacts, next }))
 }
@@ -48,63 +49,90 @@ pub(super) async fn list(
 /// The parameters of `GET contacts/waiting`.
 pub(super) struct WaitingQuery {
     since: Option<Timestamp>,
+    missed: Option<bool>,
     limit: usize,
 }
 
 impl TakeParameters for WaitingQuery {
     fn take(query: &mut UrlQuery) -> Result<Self, RequestError> {
-        Ok(Self { since: query.since()?, limit: query.limit()? })
+        let since = query.take(
+            "since",
+            "Customers whose first message without an answer is of this time or later. A date without a time means midnight UTC.",
+        )?;
+        let missed = query.either(
+            "missed",
+            "1: only customers who have waited for more than 24 hours; 0: only the others.",
+        )?;
+        Ok(Self { since, missed, limit: query.limit()? })
     }
 }
 
 /// `GET contacts/waiting`: the longest-waiting contact first.
 pub(super) async fn waiting(
     State(shared): State<Arc<AdminState>>,
-    Parameters(WaitingQuery { since, limit }): Parameters<WaitingQuery>,
+    Parameters(WaitingQuery { since, missed, limit }): Parameters<WaitingQuery>,
 ) -> ApiResult<WaitingList> {
-    let since = since.unwrap_or_else(|| shared.parts.journal.clock().now().plus_ms(-WAITING_MS));
-    let contacts = insight::of(&shared)?.ask(move |file| ask::waiting(file, since, limit)).await?;
-    Ok(Json(WaitingList { contacts }))
+    let now = shared.parts.journal.clock().now();
+    let (recent_span, missed_span) = (WaitingSpan::recent(now), WaitingSpan::missed(now));
+    let mut span = match missed {
+        None => WaitingSpan::default(),
+        Some(true) => missed_span,
+        Some(false) => recent_span,
+    };
+    span.since = span.since.max(since);
+    let answer = insight::of(&shared)?.ask(move |file| {
+        Ok(WaitingList {
+            contacts: ask::waiting(file, span, limit)?,
+            waiting: ask::count_waiting(file, recent_span, WAITING_MAX)?.0,
+            missed: ask::count_waiting(file, missed_span, WAITING_MAX)?.0,
+        })
+    });
+    Ok(Json(answer.await?))
 }
 
-/// `GET contacts/{id}`: one conversation, newest entry first.
+/// `GET contacts/{contactId}`: one conversation, newest entry first.
 pub(super) async fn one(
     State(shared): State<Arc<AdminState>>,
-    Segment(id): Segment<i64>,
+    Segment(id): Segment<String>,
     Parameters(PageQuery { before, limit }): Parameters<PageQuery<u64>>,
 ) -> ApiResult<ConversationPage> {
     let insight = insight::of(&shared)?;
     let failures = insight.failures().clone();
-    let page = insight.ask(move |file| ask::conversation(file, id, before, limit, &failures));
+    let public =
+        id.parse().map_err(|error: NotPublicId| RequestError::parameter("contactId", error.to_string()))?;
+    let page = insight.ask(move |file| ask::conversation(file, public, before, limit, &failures));
     let conversation =
         page.await?.ok_or_else(|| RequestError::NotFound(format!("contact {id} in insight")))?;
-    Ok(Json(ConversationPage::of(conversation, &*shared.parts.journal).await?))
+    let seqs = ShownContent::seqs_of_entries(insight, &conversation.entries).await?;
+    Ok(Json(ConversationPage::of(conversation, seqs, &*shared.parts.journal).await?))
 }
 
 impl ConversationPage {
-    /// Reads the texts of the messages from the journal, because insight stores none. The page ends early once its
-    /// texts have [`PAGE_BYTES`] or more. It does not end between the entries of one event, because the next page
-    /// starts at a lower seq and would omit the rest of them.
-    async fn of(conversation: Conversation, journal: &dyn Journal) -> Result<Self, RequestError> {
+    /// Reads the contents of the messages from the journal, because insight stores none. `seqs` has the seqs of the
+    /// events of each entry. The page ends early once its texts have [`PAGE_BYTES`] or more. It does not end between
+    /// the entries of one event, because the next page starts at a lower seq and would omit the rest of them.
+    async fn of(
+        conversation: Conversation,
+        seqs: Vec<Vec<u64>>,
+        journal: &dyn Journal,
+    ) -> Result<Self, RequestError> {
         let Conversation { contact, entries: all, mut next } = conversation;
         let mut entries = Vec::with_capacity(all.len());
         let mut bytes = 0;
-        for entry in all {
+        for (entry, seqs) in all.into_iter().zip(seqs) {
             let last = entries.last().map(|row: &EntryRow| row.entry.seq());
             if bytes >= PAGE_BYTES && last != Some(entry.seq()) {
                 next = last;
                 break;
             }
-            let text = text_of(&entry, journal).await?;
-            bytes += text.as_ref().map_or(0, String::len);
-            entries.push(EntryRow { entry, text });
+            let content = match &entry {
+                ConversationEntry::Message(message) => ShownContent::read(journal, message, &seqs).await?,
+                ConversationEntry::Event { .. } => None,
+            };
+            let content = content.unwrap_or_default();
+            bytes += content.text.as_ref().map_or(0, String::len);
+            entries.push(EntryRow { entry, content });
         }
         Ok(Self { contact, entries, next })
     }
-}
-
-async fn text_of(entry: &ConversationEntry, journal: &dyn Journal) -> Result<Option<String>, RequestError> {
-    let ConversationEntry::Message(message) = entry else { return Ok(None) };
-    let event = journal.get(message.first_seq).await?;
-    Ok(event.and_then(|event| event.element.view().text_of(&message.message_id).map(str::to_owned)))
 }

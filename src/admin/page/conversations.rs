@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::Path;
+use axum::{
+    extract::Path,
+    response::{IntoResponse, Redirect},
+};
 
 use super::{
     error_page::PageResult,
@@ -15,17 +18,17 @@ use super::{
     visit::PageVisit,
 };
 use crate::{
-    admin::{error::RequestError, params::parse_number},
+    admin::{error::RequestError, wire::ShownContent},
     clock::Timestamp,
     insight::{
-        MessageState,
-        ask::{self, Contact, ConversationEntry, MessageRow},
+        MessageState, PublicId,
+        ask::{self, Contact, ContactSearch, ConversationEntry, MessageRow, WaitingSpan},
     },
 };
 
 /// Customers per page; more if the last event of the page is about several customers.
 const LIMIT: usize = 50;
-/// The maximum number of customers on the page of waiting customers.
+/// The maximum number of customers on the pages [`ContactView::Waiting`] and [`ContactView::Missed`].
 const WAITING: usize = 200;
 /// Messages and other events per page of a conversation; more if the last event of the page has several messages.
 const ENTRIES: usize = 40;
@@ -38,20 +41,22 @@ struct ContactTableRow {
     incoming_at: Option<When>,
     /// How long the customer has waited for an answer; `None` if the customer does not wait.
     waits: Option<String>,
+    /// The customer has waited for more than 24 hours.
+    missed: bool,
     window: Tag,
 }
 
 impl ContactTableRow {
     fn of(contact: &Contact, now: Timestamp, redaction: Redaction) -> Self {
-        let waits =
-            contact.incoming_at.filter(|wrote| contact.answered_at.is_none_or(|answered| answered < *wrote));
+        let waits = contact.waits_since.map(|since| now.ms_since(since).max(0));
         Self {
             person: Person::of_contact(contact, redaction),
             channel: contact.channel.clone().unwrap_or_default(),
             store: contact.store.clone().unwrap_or_default(),
             last_at: When::from(contact.last_at),
             incoming_at: contact.incoming_at.map(When::from),
-            waits: waits.map(|wrote| duration(now.ms_since(wrote).max(0))),
+            waits: waits.map(duration),
+            missed: waits.is_some_and(|ms| ms > ask::WINDOW_MS),
             window: window(contact, now),
         }
     }
@@ -66,39 +71,74 @@ fn window(contact: &Contact, now: Timestamp) -> Tag {
     }
 }
 
+#[derive(Clone, Copy, PartialEq)]
+enum ContactView {
+    /// All customers, or those that a search finds.
+    Latest,
+    /// Customers who have waited for an answer for at most 24 hours.
+    Waiting,
+    /// Customers who have waited for longer.
+    Missed,
+}
+
 #[derive(Template)]
 #[template(path = "conversations.html")]
 struct ContactListPage {
     frame: Frame,
-    /// Only customers who wrote in the last 24 hours and wait for an answer are shown.
-    waiting: bool,
-    /// How many waiting customers are shown; `None` if all are shown, or if `waiting` is false.
+    view: ContactView,
+    /// How many waiting or missed customers are shown; `None` if all are shown, or if the view is `Latest`.
     longest: Option<usize>,
     rows: Vec<ContactTableRow>,
     next: Option<String>,
 }
 
-/// `GET /conversations?waiting=1`, or `?address=&before=`
+impl ContactListPage {
+    fn is_view(&self, name: &str) -> bool {
+        name == match self.view {
+            ContactView::Latest => "latest",
+            ContactView::Waiting => "waiting",
+            ContactView::Missed => "missed",
+        }
+    }
+}
+
+/// `GET /conversations?waiting=1`, or `?missed=1`, or `?q=&before=`
 pub(super) async fn list(visit: PageVisit) -> PageResult {
     let (insight, form) = (visit.insight()?, visit.form());
     let (now, redaction) = (visit.now(), visit.redaction());
-    let waiting = form.has("waiting", "1");
-    let address = form.text("address").map(str::to_owned);
-    let before = form.read("before")?;
+    let (view, span) = if form.has("waiting", "1") {
+        (ContactView::Waiting, WaitingSpan::recent(now))
+    } else if form.has("missed", "1") {
+        (ContactView::Missed, WaitingSpan::missed(now))
+    } else {
+        (ContactView::Latest, WaitingSpan::default())
+    };
+    // Links from earlier versions of bikhook have `address` instead of `q`.
+    let text = form.text("q").or_else(|| form.text("address")).map(str::to_owned);
+    let search = ContactSearch { before: form.read("before")?, limit: LIMIT, ..ContactSearch::default() };
     let (mut contacts, next) = insight
         .ask(move |connection| {
-            if waiting {
-                return Ok((ask::waiting(connection, now.plus_ms(-ask::WINDOW_MS), WAITING + 1)?, None));
+            if view != ContactView::Latest {
+                return Ok((ask::waiting(connection, span, WAITING + 1)?, None));
             }
-            let page = ask::contacts(connection, address.as_deref(), before, LIMIT)?;
+            let Some(text) = text else {
+                let page = ask::contacts(connection, &search)?;
+                return Ok((page.rows, page.next));
+            };
+            // The text is looked up as an address first, because an address is more specific than a name.
+            let by_address = ContactSearch { address: Some(text.clone()), ..search.clone() };
+            let mut page = ask::contacts(connection, &by_address)?;
+            if page.rows.is_empty() {
+                page = ask::contacts(connection, &ContactSearch { name: Some(text), ..search })?;
+            }
             Ok((page.rows, page.next))
         })
         .await?;
-    let longest = (waiting && contacts.len() > WAITING).then_some(WAITING);
+    let longest = (view != ContactView::Latest && contacts.len() > WAITING).then_some(WAITING);
     contacts.truncate(longest.unwrap_or(contacts.len()));
     let rows = contacts.iter().map(|contact| ContactTableRow::of(contact, now, redaction)).collect();
     let next = next.map(|next: i64| form.older("/conversations", next));
-    visit.show(|frame| ContactListPage { frame, waiting, longest, rows, next })
+    visit.show(|frame| ContactListPage { frame, view, longest, rows, next })
 }
 
 #[derive(Template)]
@@ -106,7 +146,11 @@ pub(super) async fn list(visit: PageVisit) -> PageResult {
 struct ConversationDetailPage {
     frame: Frame,
     row: ContactTableRow,
-    customer: Option<String>,
+    /// All addresses, if there is more than one.
+    addresses: Option<String>,
+    customers: Option<String>,
+    /// Since when the customer waits for an answer.
+    waits_since: Option<When>,
     open_until: Option<When>,
     is_open: bool,
     /// Oldest first.
@@ -120,7 +164,7 @@ struct Bubble {
     day: Option<String>,
     /// The CSS class: `theirs`, `ours`, `ours failed`, or `between`.
     class: &'static str,
-    /// The text of the message, or the name of the event.
+    /// The content of the message, or the name of the event.
     said: MessageText,
     at: When,
     /// The ticks, such as `✓✓`, with their CSS class and meaning; `None` for an incoming or failed message.
@@ -131,30 +175,38 @@ struct Bubble {
     link: String,
 }
 
-/// `GET /conversations/{contact}?before=`
+/// `GET /conversations/{contact}?before=`. `contact` is the public id of the customer, or of a customer who was merged
+/// into this one.
 pub(super) async fn one(Path(contact): Path<String>, visit: PageVisit) -> PageResult {
     let insight = visit.insight()?;
-    let number: i64 = parse_number("contact", &contact)?;
+    let unknown = || {
+        RequestError::NotFound(
+            "customer with this id: no event mentions one, or retention has deleted the data".to_owned(),
+        )
+    };
+    let id: PublicId = contact.parse().map_err(|_invalid| unknown())?;
     let before = visit.form().read("before")?;
     let classes = insight.failures().clone();
     let found = insight
-        .ask(move |connection| ask::conversation(connection, number, before, ENTRIES, &classes))
+        .ask(move |connection| ask::conversation(connection, id, before, ENTRIES, &classes))
         .await?
-        .ok_or_else(|| {
-            RequestError::NotFound(
-                "customer with this number: no event mentions one, or retention has deleted the data"
-                    .to_owned(),
-            )
-        })?;
+        .ok_or_else(unknown)?;
+    if found.contact.id != id {
+        return Ok(Redirect::to(&format!("/conversations/{}", found.contact.id)).into_response());
+    }
     let (now, redaction) = (visit.now(), visit.redaction());
     let mut bubbles = Vec::new();
     let mut day = String::new();
-    for entry in found.entries.iter().rev() {
-        let (mut bubble, at) = match entry {
-            ConversationEntry::Message(message) => (of_message(&visit, message).await, message.first_at),
-            ConversationEntry::Event { seq, name, at } => (of_event(*seq, name, *at), *at),
+    let seqs = ShownContent::seqs_of_entries(insight, &found.entries).await?;
+    let mut entries: Vec<(&ConversationEntry, &Vec<u64>)> = found.entries.iter().zip(&seqs).rev().collect();
+    // Events arrive late and out of order, so the messages are sorted by the time at which they were sent.
+    entries.sort_by_key(|(entry, _)| said_at(entry));
+    for (entry, seqs) in entries {
+        let mut bubble = match entry {
+            ConversationEntry::Message(message) => of_message(&visit, message, seqs).await,
+            ConversationEntry::Event { seq, name, at } => of_event(*seq, name, *at),
         };
-        let its_day: String = at.to_string().chars().take(10).collect();
+        let its_day: String = said_at(entry).to_string().chars().take(10).collect();
         if its_day != day {
             bubble.day = Some(its_day.clone());
             day = its_day;
@@ -163,18 +215,32 @@ pub(super) async fn one(Path(contact): Path<String>, visit: PageVisit) -> PageRe
     }
     let contact = &found.contact;
     let row = ContactTableRow::of(contact, now, redaction);
-    let customer = contact.customer.as_deref().map(|id| redaction.address(id).into_owned());
+    let joined =
+        |texts: &[String]| texts.iter().map(|text| redaction.address(text)).collect::<Vec<_>>().join(", ");
+    let addresses = (contact.addresses.len() > 1).then(|| joined(&contact.addresses));
+    let customers = (!contact.customers.is_empty()).then(|| joined(&contact.customers));
+    let waits_since = contact.waits_since.map(When::from);
     let open_until = contact.open_until.map(When::from);
     let is_open = contact.open_until.is_some_and(|until| until > now);
     visit.show(|frame| ConversationDetailPage {
         frame,
         row,
-        customer,
+        addresses,
+        customers,
+        waits_since,
         open_until,
         is_open,
         bubbles,
         older: found.next,
     })
+}
+
+/// The time of an entry in the conversation.
+fn said_at(entry: &ConversationEntry) -> Timestamp {
+    match entry {
+        ConversationEntry::Message(message) => message.said_at,
+        ConversationEntry::Event { at, .. } => *at,
+    }
 }
 
 fn of_event(seq: u64, name: &str, at: Timestamp) -> Bubble {
@@ -191,7 +257,7 @@ fn of_event(seq: u64, name: &str, at: Timestamp) -> Bubble {
     }
 }
 
-async fn of_message(visit: &PageVisit, message: &MessageRow) -> Bubble {
+async fn of_message(visit: &PageVisit, message: &MessageRow, seqs: &[u64]) -> Bubble {
     let failed = message.state == Some(MessageState::Failed);
     Bubble {
         day: None,
@@ -200,8 +266,8 @@ async fn of_message(visit: &PageVisit, message: &MessageRow) -> Bubble {
             false if failed => "ours failed",
             false => "ours",
         },
-        said: MessageText::of(visit, message).await,
-        at: When::from(message.first_at),
+        said: MessageText::of(visit, message, seqs).await,
+        at: When::from(message.said_at),
         ticks: message.state.and_then(ticks),
         failure: message.failure.clone(),
         deleted: message.deleted,

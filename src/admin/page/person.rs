@@ -1,12 +1,18 @@
 //! The customer and the sender of a message, as shown in tables.
 
 use super::redaction::Redaction;
-use crate::insight::ask::{Contact, MessageRow};
+use crate::insight::{
+    PublicId,
+    ask::{Contact, MessageRow},
+};
+
+/// The number of digits of a customer's id that are shown.
+const SHOWN_DIGITS: usize = 6;
 
 /// A customer, with the link to the conversation.
 pub(super) struct Person {
-    /// The id of the customer in insight; `None` if the customer is unknown.
-    pub(super) contact: Option<i64>,
+    /// The public id of the customer; `None` if the customer is unknown.
+    pub(super) contact: Option<PublicId>,
     /// Name and address, masked unless personal data is shown.
     pub(super) text: String,
 }
@@ -22,7 +28,9 @@ impl Person {
 
     /// The customer of a contact.
     pub(super) fn of_contact(contact: &Contact, redaction: Redaction) -> Self {
-        let text = text(contact.name.as_deref(), Some(&contact.address), Some(contact.id), redaction);
+        // A customer has no address if, for example, the phone number is hidden. Then BIK's id tells customers apart.
+        let address = contact.address.as_deref().or(contact.customer.as_deref());
+        let text = text(contact.name.as_deref(), address, Some(contact.id), redaction);
         Self { contact: Some(contact.id), text }
     }
 }
@@ -34,14 +42,21 @@ pub(super) fn sent_by(message: &MessageRow) -> String {
     message.owner_id.as_ref().map_or_else(|| owner.to_string(), |id| format!("{owner} {id}"))
 }
 
-fn text(name: Option<&str>, address: Option<&str>, contact: Option<i64>, redaction: Redaction) -> String {
+fn text(
+    name: Option<&str>,
+    address: Option<&str>,
+    contact: Option<PublicId>,
+    redaction: Redaction,
+) -> String {
     let address = address.map(|address| redaction.address(address));
-    match (name.filter(|_| redaction.is_off), address, contact) {
+    // The beginning of the id is enough to tell the customers of a page apart.
+    let customer = contact.map(|id| format!("Customer {}", &id.to_string()[..SHOWN_DIGITS]));
+    match (name.filter(|_| redaction.is_off), address, customer) {
         (Some(name), Some(address), _) => format!("{name} · {address}"),
         (Some(name), None, _) => name.to_owned(),
-        (None, Some(address), Some(number)) if !redaction.is_off => format!("Customer {number} · {address}"),
+        (None, Some(address), Some(customer)) if !redaction.is_off => format!("{customer} · {address}"),
         (None, Some(address), _) => address.into_owned(),
-        (None, None, Some(number)) => format!("Customer {number}"),
+        (None, None, Some(customer)) => customer,
         (None, None, None) => "–".to_owned(),
     }
 }

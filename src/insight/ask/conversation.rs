@@ -1,106 +1,198 @@
 //! Customers: those with the latest events, those who wait for an answer, and the conversation with each.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use rusqlite::{Connection, OptionalExtension, Row, ToSql, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
-    super::failures::FailureClasses,
+    super::{
+        contact_key::{ContactKey, ContactKeyKind, ContactKeyRange},
+        failures::FailureClasses,
+        public_id::PublicId,
+    },
     message::{COLUMNS, MessageRow, TABLES},
-    search::ListPage,
+    search::{ListPage, contains},
     words::WordLookup,
 };
-use crate::{clock::Timestamp, event::canonical_address};
+use crate::clock::Timestamp;
 
-/// BIK accepts free-form messages for this many milliseconds after the customer's last message (BIK §4).
+/// BIK accepts free-form messages for this many milliseconds after the customer's last message (BIK §4). A customer who
+/// has waited for longer is missed.
 pub const WINDOW_MS: i64 = 24 * 60 * 60 * 1_000;
+/// Maximum number of customers that a search by address returns on all its pages together.
+const FOUND_MAX: usize = 1_000;
+/// Maximum number of customers whose names are compared for a page.
+const NAMES_MAX: usize = 100_000;
 
-/// A customer on a channel.
+/// A customer within a store, or within a source if the events name no store.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Contact {
-    /// The id of the customer in insight's file.
-    pub id: i64,
-    /// The channel; null if it is unknown.
+    /// The id of the customer. It stays the same after a rebuild of insight.
+    pub id: PublicId,
+    /// The channel of the last event that has one; null if none has.
     pub channel: Option<Arc<str>>,
-    /// The address on the channel; a phone number as digits only.
-    pub address: String,
-    /// BIK's id of the customer.
+    /// The first of `addresses`; null if none is known.
+    pub address: Option<String>,
+    /// All addresses that were seen with this customer, phone numbers first; a phone number as digits only.
+    pub addresses: Vec<String>,
+    /// The first of `customers`; null if none is known.
     pub customer: Option<String>,
+    /// BIK's ids that were seen with this customer.
+    pub customers: Vec<String>,
     pub name: Option<String>,
-    /// The store of the customer.
+    /// The store of the customer; null if the events name none.
     pub store: Option<Arc<str>>,
     /// The seq of the last event about the customer.
     pub last_seq: u64,
     /// When the last event about the customer was received.
     pub last_at: Timestamp,
-    /// When the customer last wrote.
+    /// When the customer last wrote, according to BIK.
     pub incoming_at: Option<Timestamp>,
-    /// When the customer was last sent a message that is not a broadcast.
+    /// When the customer last got an answer, according to BIK. A broadcast or a failed message is no answer.
     pub answered_at: Option<Timestamp>,
+    /// When the customer sent the first message that has no answer yet, according to BIK; null if the customer does not
+    /// wait. A customer who has waited for more than 24 hours is missed.
+    pub waits_since: Option<Timestamp>,
     /// When the 24-hour window for free-form messages ends; null if the customer never wrote.
     pub open_until: Option<Timestamp>,
+    /// The id in insight's file.
+    #[serde(skip)]
+    pub(super) number: i64,
 }
 
-const CONTACT: &str = "SELECT id, channel, address, customer, name, store, last_seq, last_at, incoming_at, answered_at FROM contact";
+/// `CROSS JOIN` makes SQLite read `contact` before `scope`, so that a list can use an index of `contact`.
+const CONTACT: &str =
+    "SELECT contact.id, public, channel, keys, name, scope.kind, scope.text, last_seq, last_at,
+    incoming_at, answered_at, waits_since FROM contact CROSS JOIN scope ON scope.id = contact.scope";
 
 impl Contact {
     fn from_row(row: &Row<'_>, words: &WordLookup<'_>) -> rusqlite::Result<Self> {
         let time = |at: usize| row.get::<_, Option<i64>>(at).map(|ms| ms.map(Timestamp::from_ms));
-        let incoming_at = time(8)?;
+        let mut keys = ContactKey::list(row.get_ref(3)?.as_str()?);
+        keys.sort();
+        let (ids, addresses): (Vec<_>, Vec<_>) =
+            keys.iter().partition(|key| key.kind == ContactKeyKind::Customer);
+        let shown = |keys: Vec<&ContactKey>| keys.into_iter().map(|key| key.shown().to_owned()).collect();
+        let (customers, addresses): (Vec<String>, Vec<String>) = (shown(ids), shown(addresses));
+        let store: Option<String> = if row.get::<_, i64>(5)? == 0 { row.get(6)? } else { None };
+        let incoming_at = time(9)?;
         Ok(Self {
-            id: row.get(0)?,
-            channel: words.optional(Some(row.get(1)?).filter(|channel| *channel != 0))?,
-            address: row.get(2)?,
-            customer: row.get(3)?,
+            id: PublicId::from_bytes(row.get(1)?),
+            channel: words.optional(row.get(2)?)?,
+            address: addresses.first().cloned(),
+            addresses,
+            customer: customers.first().cloned(),
+            customers,
             name: row.get(4)?,
-            store: words.optional(row.get(5)?)?,
-            last_seq: row.get(6)?,
-            last_at: Timestamp::from_ms(row.get(7)?),
+            store: store.map(Arc::from),
+            last_seq: row.get(7)?,
+            last_at: Timestamp::from_ms(row.get(8)?),
             incoming_at,
-            answered_at: time(9)?,
+            answered_at: time(10)?,
+            waits_since: time(11)?,
             open_until: incoming_at.map(|at| at.plus_ms(WINDOW_MS)),
+            number: row.get(0)?,
         })
     }
 }
 
-/// Returns one customer by its id in insight's file.
+/// Returns one customer by its public id, also by that of a customer who was merged into it.
 ///
 /// # Errors
 /// Returns SQLite errors.
-pub fn contact(connection: &Connection, id: i64) -> rusqlite::Result<Option<Contact>> {
+pub fn contact(connection: &Connection, id: PublicId) -> rusqlite::Result<Option<Contact>> {
     let words = WordLookup::new(connection);
     connection
-        .prepare_cached(&format!("{CONTACT} WHERE id = ?1"))?
-        .query_row([id], |row| Contact::from_row(row, &words))
+        .prepare_cached(&format!(
+            "{CONTACT} WHERE contact.id = coalesce((SELECT id FROM contact WHERE public = ?1),
+               (SELECT contact FROM merged_contact WHERE public = ?1))"
+        ))?
+        .query_row([id.as_bytes()], |row| Contact::from_row(row, &words))
         .optional()
 }
 
-/// Returns a page of customers, the one with the latest event first. With `address`, returns only the customers with
-/// this address, on any channel. The page may exceed the limit, because customers with the same last event are on one
-/// page.
+/// Selects customers for a list.
+#[derive(Clone, Debug, Default)]
+pub struct ContactSearch {
+    /// An address, or at least the last six digits of a phone number.
+    pub address: Option<String>,
+    /// A part of the name, ignoring case.
+    pub name: Option<String>,
+    /// Only customers whose last event has a lower seq: `next` of the page before.
+    pub before: Option<i64>,
+    /// Maximum number of customers in the page; at most 1,000.
+    pub limit: usize,
+}
+
+/// Returns a page of customers, the one with the latest event first. The page may exceed the limit, because customers
+/// with the same last event are on one page.
 ///
 /// # Errors
 /// Returns SQLite errors.
-pub fn contacts(
-    connection: &Connection,
-    address: Option<&str>,
-    before: Option<i64>,
-    limit: usize,
-) -> rusqlite::Result<ListPage<Contact>> {
+pub fn contacts(connection: &Connection, search: &ContactSearch) -> rusqlite::Result<ListPage<Contact>> {
     let words = WordLookup::new(connection);
-    let before = before.unwrap_or(i64::MAX);
-    let address = address.map(canonical_address);
-    let only = if address.is_some() { "address = ?2 AND" } else { "" };
-    let sql = format!("{CONTACT} WHERE {only} last_seq < ?1 ORDER BY last_seq DESC");
-    let values = [Some(&before as &dyn ToSql), address.as_ref().map(|address| address as &dyn ToSql)];
-    let values = params_from_iter(values.into_iter().flatten());
+    let before = search.before.unwrap_or(i64::MAX);
+    let limit = search.limit.clamp(1, 1_000);
+    let name = search.name.as_ref().map(|name| name.to_lowercase());
+    let fits = |row: &Row<'_>| -> rusqlite::Result<bool> {
+        let Some(name) = &name else { return Ok(true) };
+        Ok(row.get_ref(4)?.as_str_or_null()?.is_some_and(|text| contains(text, name)))
+    };
+    if let Some(address) = &search.address {
+        let mut select =
+            connection.prepare_cached(&format!("{CONTACT} WHERE contact.id = ?1 AND last_seq < ?2"))?;
+        let mut found = Vec::new();
+        for id in numbers_in(connection, &ContactKeyRange::of_address(address), FOUND_MAX)? {
+            let mut rows = select.query([id, before])?;
+            while let Some(row) = rows.next()? {
+                if fits(row)? {
+                    found.push(Contact::from_row(row, &words)?);
+                }
+            }
+        }
+        found.sort_by_key(|contact| std::cmp::Reverse(contact.last_seq));
+        let (rows, next) = whole(found.into_iter().map(Ok), limit, |contact| contact.last_seq)?;
+        return Ok(ListPage { rows, next: next.map(u64::cast_signed) });
+    }
+    let sql = format!("{CONTACT} WHERE last_seq < ?1 ORDER BY last_seq DESC");
     let mut select = connection.prepare_cached(&sql)?;
-    let found = select.query_map(values, |row| Contact::from_row(row, &words))?;
-    let (rows, next) = whole(found, limit.clamp(1, 1_000), |contact| contact.last_seq)?;
-    Ok(ListPage { rows, next: next.map(u64::cast_signed) })
+    let mut rows = select.query([before])?;
+    let (mut page, mut compared, mut last): (Vec<Contact>, usize, Option<u64>) = (Vec::new(), 0, None);
+    while let Some(row) = rows.next()? {
+        let seq: u64 = row.get(7)?;
+        // Customers with the same last event are on one page.
+        if last != Some(seq) && (page.len() >= limit || compared >= NAMES_MAX) {
+            return Ok(ListPage { rows: page, next: last.map(u64::cast_signed) });
+        }
+        compared += 1;
+        last = Some(seq);
+        if fits(row)? {
+            page.push(Contact::from_row(row, &words)?);
+        }
+    }
+    Ok(ListPage { rows: page, next: None })
+}
+
+/// Returns the ids in insight's file of customers with a key in one of the ranges; at most `limit` for each range.
+pub(super) fn numbers_in(
+    connection: &Connection,
+    ranges: &[ContactKeyRange],
+    limit: usize,
+) -> rusqlite::Result<BTreeSet<i64>> {
+    let sql = "SELECT contact FROM contact_key WHERE kind = ?1 AND text >= ?2 AND text < ?3 LIMIT ?4";
+    let mut select = connection.prepare_cached(sql)?;
+    let mut found = BTreeSet::new();
+    for range in ranges {
+        let ids =
+            select.query_map(params![range.kind as i64, range.from, range.end, limit], |row| row.get(0))?;
+        for id in ids {
+            found.insert(id?);
+        }
+    }
+    Ok(found)
 }
 
 /// Returns a page of rows, and the seq before which the next page starts. Rows with the same seq are on one page, so
@@ -122,36 +214,61 @@ fn whole<T>(
     Ok((page, None))
 }
 
-/// Returns the customers who wrote since a time and have no answer yet (a broadcast is no answer), longest wait first;
-/// at most `limit`, and at most 1,000.
+/// Selects customers by how long they wait: those whose first message without an answer is from `since` or later, and
+/// before `until`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WaitingSpan {
+    pub since: Option<Timestamp>,
+    pub until: Option<Timestamp>,
+}
+
+impl WaitingSpan {
+    /// Customers who have waited for at most 24 hours.
+    pub const fn recent(now: Timestamp) -> Self {
+        Self { since: Some(now.plus_ms(-WINDOW_MS)), until: None }
+    }
+
+    /// Customers who have waited for more than 24 hours.
+    pub const fn missed(now: Timestamp) -> Self {
+        Self { since: None, until: Some(now.plus_ms(-WINDOW_MS)) }
+    }
+
+    fn bounds(self) -> (i64, i64) {
+        (self.since.map_or(i64::MIN, Timestamp::as_ms), self.until.map_or(i64::MAX, Timestamp::as_ms))
+    }
+}
+
+/// Returns the customers who wait for an answer, longest wait first; at most `limit`, and at most 1,000.
 ///
 /// # Errors
 /// Returns SQLite errors.
-pub fn waiting(connection: &Connection, since: Timestamp, limit: usize) -> rusqlite::Result<Vec<Contact>> {
+pub fn waiting(connection: &Connection, span: WaitingSpan, limit: usize) -> rusqlite::Result<Vec<Contact>> {
     let words = WordLookup::new(connection);
+    let (since, until) = span.bounds();
     connection
         .prepare_cached(&format!(
-            "{CONTACT} WHERE incoming_at > coalesce(answered_at, 0) AND incoming_at >= ?1 ORDER BY incoming_at LIMIT ?2"
+            "{CONTACT} WHERE waits_since >= ?1 AND waits_since < ?2 ORDER BY waits_since, contact.id LIMIT ?3"
         ))?
-        .query_map(params![since.as_ms(), limit.clamp(1, 1_000)], |row| Contact::from_row(row, &words))?
+        .query_map(params![since, until, limit.clamp(1, 1_000)], |row| Contact::from_row(row, &words))?
         .collect()
 }
 
-/// Counts the customers of [`waiting`] up to a limit, and returns when the longest-waiting one wrote.
+/// Counts the customers of [`waiting`] up to a limit, and returns since when the longest-waiting one waits.
 ///
 /// # Errors
 /// Returns SQLite errors.
-pub fn waiting_since(
+pub fn count_waiting(
     connection: &Connection,
-    since: Timestamp,
+    span: WaitingSpan,
     limit: usize,
 ) -> rusqlite::Result<(usize, Option<Timestamp>)> {
+    let (since, until) = span.bounds();
     connection
         .prepare_cached(
-            "SELECT count(*), min(incoming_at) FROM (SELECT incoming_at FROM contact
-             WHERE incoming_at > coalesce(answered_at, 0) AND incoming_at >= ?1 ORDER BY incoming_at LIMIT ?2)",
+            "SELECT count(*), min(waits_since) FROM (SELECT waits_since FROM contact
+             WHERE waits_since >= ?1 AND waits_since < ?2 ORDER BY waits_since LIMIT ?3)",
         )?
-        .query_row(params![since.as_ms(), limit], |row| {
+        .query_row(params![since, until, limit], |row| {
             Ok((row.get(0)?, row.get::<_, Option<i64>>(1)?.map(Timestamp::from_ms)))
         })
 }
@@ -193,20 +310,22 @@ impl ConversationEntry {
     }
 }
 
-/// Returns a page of a conversation, newest entry first; `None` if the customer is unknown. With `before`, the page has
-/// only entries that were first seen before the event with this seq. The page may exceed the limit, because entries
-/// that were first seen in the same event are on one page.
+/// Returns a page of a conversation, newest entry first; `None` if the customer is unknown. If the customer was merged
+/// into another one, returns the conversation of that one. With `before`, the page has only entries that were first
+/// seen before the event with this seq. The page may exceed the limit, because entries that were first seen in the same
+/// event are on one page.
 ///
 /// # Errors
 /// Returns SQLite errors.
 pub fn conversation(
     connection: &Connection,
-    id: i64,
+    id: PublicId,
     before: Option<u64>,
     limit: usize,
     failures: &FailureClasses,
 ) -> rusqlite::Result<Option<Conversation>> {
     let Some(contact) = contact(connection, id)? else { return Ok(None) };
+    let id = contact.number;
     let words = WordLookup::new(connection);
     let limit = limit.clamp(1, 1_000);
     let below = before.and_then(|before| i64::try_from(before).ok()).unwrap_or(i64::MAX);

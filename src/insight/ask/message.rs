@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     super::{
+        contact_key::{ContactKey, ContactKeyKind},
         failures::FailureClasses,
+        public_id::PublicId,
         state::{MessageState, MessageStep},
     },
     words::WordLookup,
@@ -54,9 +56,9 @@ pub struct MessageRow<S = MessageState> {
     pub reason: Option<String>,
     /// The class of the failure; null unless the state is `failed`.
     pub failure: Option<String>,
-    /// The customer's id in insight's file; null if the customer is unknown.
-    pub contact: Option<i64>,
-    /// The customer's address on the channel.
+    /// The customer's id; null if the customer is unknown.
+    pub contact: Option<PublicId>,
+    /// The first of the customer's addresses; phone numbers come first.
     pub address: Option<String>,
     pub name: Option<String>,
     /// The seq of the event in which the message was first seen.
@@ -67,12 +69,17 @@ pub struct MessageRow<S = MessageState> {
     pub last_at: Timestamp,
     /// When the message was created, according to BIK.
     pub created_at: Option<Timestamp>,
+    /// The time of the message in its conversation: the earliest of BIK's times and the times of receipt.
+    pub said_at: Timestamp,
+    /// The customer's id in insight's file.
+    #[serde(skip)]
+    pub(super) contact_number: Option<i64>,
 }
 
 /// The columns that [`MessageRow::from_row`] reads.
 pub(super) const COLUMNS: &str = "message.id, message.message_id, slice.source, slice.store, slice.channel, slice.owner,
-    slice.owner_id, message.incoming, message.state, message.deleted, reason.text, message.contact, contact.address,
-    contact.name, message.first_seq, message.first_at, message.last_at, message.created_at";
+    slice.owner_id, message.incoming, message.state, message.deleted, reason.text, contact.public, contact.keys,
+    contact.name, message.first_seq, message.first_at, message.last_at, message.created_at, message.said_at, contact.id";
 /// The tables that hold `COLUMNS`.
 pub(super) const TABLES: &str = "message JOIN slice ON slice.id = message.slice
     LEFT JOIN contact ON contact.id = message.contact LEFT JOIN reason ON reason.id = message.reason";
@@ -88,6 +95,7 @@ impl MessageRow {
         let state = row.get::<_, Option<usize>>(8)?.and_then(|state| MessageState::ALL.get(state).copied());
         let reason: Option<String> = row.get(10)?;
         let failed = state == Some(MessageState::Failed);
+        let said_at = Timestamp::from_ms(row.get(18)?);
         Ok(Self {
             id: row.get(0)?,
             message_id: row.get(1)?,
@@ -102,15 +110,23 @@ impl MessageRow {
             deleted: row.get(9)?,
             failure: failed.then(|| failures.class_of(reason.as_deref()).to_owned()),
             reason,
-            contact: row.get(11)?,
-            address: row.get(12)?,
+            contact: row.get::<_, Option<_>>(11)?.map(PublicId::from_bytes),
+            address: row.get::<_, Option<String>>(12)?.and_then(|keys| first_address(&keys)),
             name: row.get(13)?,
             first_seq: row.get(14)?,
             first_at: Timestamp::from_ms(row.get(15)?),
             last_at: Timestamp::from_ms(row.get(16)?),
-            created_at: row.get::<_, Option<i64>>(17)?.map(Timestamp::from_ms),
+            created_at: row.get::<_, Option<i64>>(17)?.map(|ms| said_at.plus_ms(ms)),
+            said_at,
+            contact_number: row.get(19)?,
         })
     }
+}
+
+/// Returns the address that is shown of a customer with these keys.
+fn first_address(keys: &str) -> Option<String> {
+    let keys = ContactKey::list(keys).into_iter().filter(|key| key.kind != ContactKeyKind::Customer);
+    keys.min().map(|key| key.shown().to_owned())
 }
 
 /// Returns BIK's category of an owner; `None` if the owner has none.

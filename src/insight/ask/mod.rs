@@ -9,8 +9,8 @@ mod sender;
 mod words;
 
 pub use conversation::{
-    Contact, Conversation, ConversationEntry, WINDOW_MS, contact, contacts, conversation, waiting,
-    waiting_since,
+    Contact, ContactSearch, Conversation, ConversationEntry, WINDOW_MS, WaitingSpan, contact, contacts,
+    conversation, count_waiting, waiting,
 };
 pub use figures::{Dimension, FailureRow, FigureQuery, FunnelRow, GROUPS, Percentiles, failures, funnel};
 pub use message::{MessageRow, Sighting, Timeline, timeline, timeline_of};

@@ -1,25 +1,30 @@
 //! Searches messages by id, address, customer, failure text, state, direction and time.
 
-use rusqlite::{Connection, OptionalExtension, ToSql, params_from_iter};
+use std::collections::BTreeSet;
+
+use rusqlite::{Connection, OptionalExtension, params_from_iter};
 use serde::Serialize;
 
 use super::{
-    super::{failures::FailureClasses, state::MessageState},
+    super::{contact_key::ContactKeyRange, failures::FailureClasses, state::MessageState},
+    conversation::numbers_in,
     message::{COLUMNS, MessageRow, TABLES, timeline},
     words::WordLookup,
 };
-use crate::{clock::Timestamp, event::canonical_address};
+use crate::clock::Timestamp;
 
 /// Maximum number of message ids that each [`Path`] returns for a page. Some messages may fail the other conditions of
 /// the search, so a page may have fewer rows than requested although a next page follows.
 const ROWS_MAX: usize = 10_000;
+/// Maximum number of customers that a search by address or customer id considers.
+const CONTACTS_MAX: usize = 100;
 /// Maximum number of failure texts that a search by text considers.
 const REASONS_MAX: usize = 200;
 
 /// The conditions of a search; a message must meet all of them.
 #[derive(Clone, Debug, Default)]
 pub struct SearchQuery {
-    /// A complete phone number or other address.
+    /// An address, or at least the last six digits of a phone number.
     pub phone: Option<String>,
     /// BIK's id of a message.
     pub message: Option<String>,
@@ -60,14 +65,13 @@ pub fn search(
     let limit = query.limit.clamp(1, 1_000);
     if let Some(message) = &query.message {
         let found = timeline(connection, message, failures)?.into_iter().map(|timeline| timeline.message);
-        let contacts =
-            query.customer.as_ref().map(|customer| contacts_of(connection, customer)).transpose()?;
+        let contacts = contacts_of(connection, query)?;
         let rows = found
             .filter(|message| query.before.is_none_or(|before| message.id < before))
             .filter(|message| {
                 contacts
                     .as_ref()
-                    .is_none_or(|contacts| message.contact.is_some_and(|id| contacts.contains(&id)))
+                    .is_none_or(|contacts| message.contact_number.is_some_and(|id| contacts.contains(&id)))
             })
             .filter(|message| passes(query, message));
         return Ok(ListPage { rows: rows.collect(), next: None });
@@ -107,11 +111,8 @@ pub fn search(
 
 /// Returns [`Path`]s that find the matching messages, and possibly others; none if no message can match.
 fn paths(connection: &Connection, query: &SearchQuery) -> rusqlite::Result<Vec<Path>> {
-    let (condition, ids) = if let Some(phone) = &query.phone {
-        let sql = "SELECT id FROM contact WHERE address = ?1 AND (?2 IS NULL OR customer = ?2) LIMIT 100";
-        ("AND contact = ?3", ids(connection, sql, &[&canonical_address(phone), &query.customer])?)
-    } else if let Some(customer) = &query.customer {
-        ("AND contact = ?3", contacts_of(connection, customer)?)
+    let (condition, ids) = if let Some(contacts) = contacts_of(connection, query)? {
+        ("AND contact = ?3", contacts.into_iter().take(CONTACTS_MAX).collect())
     } else if let Some(reason) = &query.reason {
         ("AND reason = ?3", reasons_with(connection, reason)?)
     } else if let Some(state) = query.state {
@@ -122,9 +123,19 @@ fn paths(connection: &Connection, query: &SearchQuery) -> rusqlite::Result<Vec<P
     Ok(ids.into_iter().map(|id| Path { condition, value: Some(id) }).collect())
 }
 
-/// Returns the ids of a customer's rows in the table `contact`: one per address and channel, at most 100.
-fn contacts_of(connection: &Connection, customer: &str) -> rusqlite::Result<Vec<i64>> {
-    ids(connection, "SELECT id FROM contact WHERE customer = ?1 LIMIT 100", &[&customer])
+/// Returns the ids in insight's file of the customers with the address and the customer id of a query; `None` if the
+/// query has neither.
+fn contacts_of(connection: &Connection, query: &SearchQuery) -> rusqlite::Result<Option<BTreeSet<i64>>> {
+    let with = |ranges: &[ContactKeyRange]| numbers_in(connection, ranges, CONTACTS_MAX);
+    let phone = query.phone.as_ref().map(|phone| with(&ContactKeyRange::of_address(phone))).transpose()?;
+    let customer = query.customer.as_ref().map(|customer| {
+        let range = ContactKeyRange::of_customer(customer);
+        with(range.as_slice())
+    });
+    Ok(match (phone, customer.transpose()?) {
+        (Some(phone), Some(customer)) => Some(phone.intersection(&customer).copied().collect()),
+        (phone, customer) => phone.or(customer),
+    })
 }
 
 /// Returns the ids of the newest failure texts that contain `part`. LIKE is not used, because it ignores the case of
@@ -145,12 +156,8 @@ fn reasons_with(connection: &Connection, part: &str) -> rusqlite::Result<Vec<i64
 }
 
 /// Returns whether a text contains `part`, which is in lower case.
-fn contains(text: &str, part: &str) -> bool {
+pub(super) fn contains(text: &str, part: &str) -> bool {
     text.to_lowercase().contains(part)
-}
-
-fn ids(connection: &Connection, sql: &str, texts: &[&dyn ToSql]) -> rusqlite::Result<Vec<i64>> {
-    connection.prepare_cached(sql)?.query_map(texts, |row| row.get(0))?.collect()
 }
 
 /// Returns the bounds of the ids in the requested time: ids lie above the first and below the second.
@@ -187,12 +194,8 @@ impl Path {
 
 /// Checks all conditions except those on the message id and the customer, which `search` and [`paths`] check.
 fn passes(query: &SearchQuery, message: &MessageRow) -> bool {
-    let is = |wanted: &Option<String>, has: Option<&str>| {
-        wanted.as_ref().is_none_or(|wanted| has.is_some_and(|has| *canonical_address(wanted) == *has))
-    };
     query.state.is_none_or(|state| message.state == Some(state))
         && query.incoming.is_none_or(|incoming| message.incoming == incoming)
-        && is(&query.phone, message.address.as_deref())
         && query.since.is_none_or(|since| message.first_at >= since)
         && query.until.is_none_or(|until| message.first_at < until)
         && query.reason.as_ref().is_none_or(|wanted| {

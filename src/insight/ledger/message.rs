@@ -12,8 +12,30 @@ use crate::{
     event::{Event, Fact, Status, WORD_CHARS, excerpt},
 };
 
+/// A createdAt before this time (the year 2000) is not valid.
+const EARLIEST_MS: i64 = 946_684_800_000;
 /// Maximum length of a stored failure text, in characters.
 const REASON_CHARS: usize = 1_000;
+
+/// The role of a message in the conversation with its customer. The numbers are those in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MessageRole {
+    /// To the customer, and an answer: sent by an owner that answers, and not failed.
+    Answer = 1,
+    /// From the customer, and asks for an answer.
+    Ask = 2,
+    /// From the customer, without a need for an answer: a reaction, a deleted message, or a question whose answer the
+    /// retention has deleted.
+    Silent = 3,
+}
+
+impl MessageRole {
+    const ALL: [Self; 3] = [Self::Answer, Self::Ask, Self::Silent];
+
+    fn of_number(number: i64) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| *role as i64 == number)
+    }
+}
 
 /// A message and everything that its row stores.
 #[derive(Clone, Default)]
@@ -27,9 +49,14 @@ pub(super) struct StoredMessage {
     pub delivered_at: Option<Timestamp>,
     pub read_at: Option<Timestamp>,
     failed_at: Option<Timestamp>,
+    /// The customer.
+    pub contact: Option<i64>,
+    /// When the message was sent: the smallest valid createdAt of its events, or an earlier time of receipt.
+    pub said_at: Timestamp,
+    /// `None`: to the customer, and no answer.
+    pub role: Option<MessageRole>,
     key: i64,
     message_id: String,
-    contact: Option<i64>,
     first_seq: u64,
     last_at: Timestamp,
     created_at: Option<Timestamp>,
@@ -51,23 +78,16 @@ pub(super) enum StatusOrder {
 
 impl StoredMessage {
     /// Creates the row of a new message.
-    pub(super) fn new(
-        id: i64,
-        key: i64,
-        message_id: &str,
-        source: i64,
-        event: &Event,
-        incoming: bool,
-    ) -> Self {
+    pub(super) fn new(id: i64, key: i64, message_id: &str, source: i64, event: &Event) -> Self {
         Self {
             id,
             key,
             message_id: excerpt(message_id, WORD_CHARS).into_owned(),
             slice: Slice { source, ..Slice::default() },
-            incoming,
             first_seq: event.seq,
             first_at: event.came_at,
             last_at: event.came_at,
+            said_at: event.came_at,
             is_new: true,
             ..Self::default()
         }
@@ -78,7 +98,7 @@ impl StoredMessage {
         let mut select = connection.prepare_cached(
             "SELECT id, message_id, slice, incoming, contact, first_seq, first_at, last_at, reached, failed, deleted,
                (SELECT text FROM reason WHERE reason.id = message.reason), sent_at, delivered_at, read_at, failed_at,
-               created_at
+               created_at, said_at, role
              FROM message WHERE key = ?1",
         )?;
         select
@@ -86,6 +106,7 @@ impl StoredMessage {
                 let time = |at: usize| row.get::<_, Option<i64>>(at).map(|ms| ms.map(Timestamp::from_ms));
                 let slice: i64 = row.get(2)?;
                 let reached = row.get::<_, usize>(8)?;
+                let said_at = Timestamp::from_ms(row.get(17)?);
                 Ok(Self {
                     id: row.get(0)?,
                     key,
@@ -109,30 +130,39 @@ impl StoredMessage {
                     delivered_at: time(13)?,
                     read_at: time(14)?,
                     failed_at: time(15)?,
-                    created_at: time(16)?,
+                    created_at: row.get::<_, Option<i64>>(16)?.map(|ms| said_at.plus_ms(ms)),
+                    said_at,
+                    role: row.get::<_, Option<i64>>(18)?.and_then(MessageRole::of_number),
                     is_new: false,
                 })
             })
             .optional()
     }
 
-    /// Adds one fact of an event to the message. `created_at` is when the message was created, according to BIK.
+    /// Adds one fact of an event to the message. `created_at` is the fact's `createdAt`. The state and `said_at` of the
+    /// message do not depend on the order of the facts.
     pub(super) fn add_fact(
         &mut self,
         event: &Event,
         fact: &Fact<'_>,
         created_at: Option<Timestamp>,
         slice: Slice,
-        contact: Option<i64>,
     ) -> StatusOrder {
         let order = self.order(fact.status);
         self.is_new = false;
         self.slice = self.slice.or(slice);
-        self.contact = self.contact.or(contact);
-        self.created_at = self.created_at.or(created_at);
+        let created_at = created_at.filter(|at| at.as_ms() >= EARLIEST_MS);
+        self.created_at = self.created_at.into_iter().chain(created_at).min();
+        // The clock of the sender may be ahead of ours.
+        self.said_at = self.said_at.min(event.came_at).min(created_at.unwrap_or(event.came_at));
         self.last_at = self.last_at.max(event.came_at);
         self.merged.deleted |= fact.is_deleted;
-        if let Some(status) = fact.status.filter(|_| !self.incoming) {
+        // Statuses of a customer's message can come before the message itself.
+        self.incoming |= fact.is_incoming;
+        if fact.is_reaction {
+            self.role = Some(MessageRole::Silent);
+        }
+        if let Some(status) = fact.status {
             // Insight's file stores the cut reason. When the message changes later, its failure class is computed from
             // the stored reason, and must be the same as now. So the reason is cut before it is used.
             let reason = fact.failure_reason.map(|text| excerpt(text, REASON_CHARS));
@@ -163,7 +193,7 @@ impl StoredMessage {
             Status::Sent => Some(&mut self.sent_at),
             Status::Delivered => Some(&mut self.delivered_at),
             Status::Read => Some(&mut self.read_at),
-            Status::Failed => Some(&mut self.failed_at),
+            status if status.is_failure() => Some(&mut self.failed_at),
             _ => None,
         }
     }
@@ -171,6 +201,23 @@ impl StoredMessage {
     /// Returns true if this outgoing message failed and no status shows that it arrived.
     pub(super) fn is_failure(&self) -> bool {
         !self.incoming && self.merged.state() == MessageState::Failed
+    }
+
+    /// Sets the role. `owner_answers`: messages of this sender are answers.
+    pub(super) fn set_role(&mut self, owner_answers: bool) {
+        // A customer's message that is silent stays silent.
+        let is_silent = self.merged.deleted || self.role == Some(MessageRole::Silent);
+        self.role = match self.incoming {
+            true if is_silent => Some(MessageRole::Silent),
+            true => Some(MessageRole::Ask),
+            false => (owner_answers && !self.is_failure()).then_some(MessageRole::Answer),
+        };
+    }
+
+    /// Returns the values of the message from which columns of its contact are computed. `None` if the message has no
+    /// contact or no role, and so does not change these columns.
+    pub(super) fn part(&self) -> Option<(i64, MessageRole, Timestamp)> {
+        Some((self.contact?, self.role?, self.said_at))
     }
 
     /// Returns the time from `sent_at` to `at`, in ms: `None` if one of them is unknown, 0 if `at` is earlier.
@@ -190,11 +237,11 @@ impl StoredMessage {
         let MergedStatuses { reached, failed, deleted, .. } = &self.merged;
         let sql = "INSERT INTO message
                (id, slice, contact, last_at, reached, failed, deleted, state, reason, sent_at, delivered_at, read_at,
-                failed_at, created_at, key, message_id, incoming, first_seq, first_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
+                failed_at, created_at, said_at, role, incoming, key, message_id, first_seq, first_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)
              ON CONFLICT (id) DO UPDATE SET slice = ?2, contact = ?3, last_at = ?4, reached = ?5, failed = ?6,
                deleted = ?7, state = ?8, reason = ?9, sent_at = ?10, delivered_at = ?11, read_at = ?12, failed_at = ?13,
-               created_at = ?14";
+               created_at = ?14, said_at = ?15, role = ?16, incoming = ?17";
         let values = params![
             self.id,
             slice,
@@ -209,10 +256,12 @@ impl StoredMessage {
             ms(self.delivered_at),
             ms(self.read_at),
             ms(self.failed_at),
-            ms(self.created_at),
+            self.created_at.map(|at| at.ms_since(self.said_at)),
+            self.said_at.as_ms(),
+            self.role.map(|role| role as i64),
+            self.incoming,
             self.key,
             self.message_id,
-            self.incoming,
             self.first_seq,
             self.first_at.as_ms()
         ];

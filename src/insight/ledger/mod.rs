@@ -4,14 +4,16 @@
 //! A batch may change the same message, customer or figure many times. So the changes are collected in memory, and each
 //! row is written once. When a message changes, its old share of the figures is subtracted and the new one added.
 
+mod contacts;
 mod figures;
 mod message;
+mod migration;
 mod old_words;
 mod retention;
 mod words;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::Arc,
@@ -21,20 +23,24 @@ use std::{
 use rusqlite::{Connection, OptionalExtension, Params, params, types::Type};
 
 use self::{
+    contacts::{ContactChanges, ContactIds},
     figures::{Arrival, FigureChanges, TABLES},
     message::{StatusOrder, StoredMessage},
-    words::{Slice, WordIds},
+    words::{MAX_SLICES, Slice, WordIds},
 };
 use super::{
-    facts::{facts, is_answer},
+    Settings,
+    answers::AnswerRules,
+    facts::{facts, keys},
     failures::FailureClasses,
     file::{InsightFile, InsightOpenError},
     hour::hour_of,
+    public_id::PublicIdMaker,
     vocabulary::Vocabulary,
 };
 use crate::{
     clock::Timestamp,
-    event::{Channel, Event, Fact, OrderKey, Owner, Status, WORD_CHARS, canonical_address, excerpt},
+    event::{Channel, Event, Fact, OrderKey, Owner, Status},
 };
 
 /// The writer of insight's file.
@@ -42,7 +48,15 @@ pub struct Ledger {
     connection: Connection,
     failures: FailureClasses,
     words: WordIds,
+    contacts: ContactIds,
+    public_ids: PublicIdMaker,
+    /// The merchant of each source that has one in the configuration.
+    tenants: BTreeMap<String, String>,
+    answers: AnswerRules,
+    /// Whether messages of an owner and owner id are answers.
+    answering: HashMap<[Option<i64>; 2], bool>,
     next_message: i64,
+    next_contact: i64,
     cursor: u64,
     /// Batches change only the figures of hours after this one. It is set by a rebuild, which keeps the figures up to
     /// this hour, because it cannot restore them from the journal as they were.
@@ -53,12 +67,25 @@ pub struct Ledger {
     caught_up: Option<Instant>,
 }
 
+/// The tables that a rebuild empties.
+const REBUILT_TABLES: [&str; 9] = [
+    "message",
+    "sighting",
+    "occurrence",
+    "contact",
+    "contact_key",
+    "merged_contact",
+    "scope",
+    "reason",
+    "heard",
+];
+
 /// The changes of a batch, before they are written.
 #[derive(Default)]
 struct BatchChanges {
     rows: Vec<ChangedMessage>,
     by_key: HashMap<i64, usize>,
-    contacts: HashMap<i64, ContactChange>,
+    contacts: ContactChanges,
     last_events: HashMap<i64, (u64, Timestamp)>,
     figures: FigureChanges,
 }
@@ -70,37 +97,42 @@ struct ChangedMessage {
     before: Option<StoredMessage>,
 }
 
-/// The changes of a customer in a batch.
-#[derive(Default)]
-struct ContactChange {
-    last_seq: u64,
-    last_at: Timestamp,
-    incoming_at: Option<Timestamp>,
-    answered_at: Option<Timestamp>,
-    customer: Option<String>,
-    name: Option<String>,
-    store: Option<i64>,
-}
-
 impl Ledger {
-    /// Opens the file and locks it for this process until the returned [`InsightFile`] is dropped.
+    /// Opens insight's file, and locks it for this process until the returned [`InsightFile`] is dropped. Creates the
+    /// secret of public ids if it is missing, with a warning if the file has customers.
     ///
     /// # Errors
-    /// Returns [`InsightOpenError`] if the file cannot be opened.
-    pub fn open(path: &Path, failures: FailureClasses) -> Result<(Self, Arc<InsightFile>), InsightOpenError> {
+    /// Returns [`InsightOpenError`] if the file or the secret cannot be opened.
+    pub fn open(
+        path: &Path,
+        settings: &Settings,
+        failures: FailureClasses,
+    ) -> Result<(Self, Arc<InsightFile>), InsightOpenError> {
+        let engine = |source| InsightOpenError::Engine { path: path.display().to_string(), source };
         let file = InsightFile::lock(path)?;
+        let connection = file.writer()?;
+        let has_customers: bool = connection
+            .query_row("SELECT EXISTS (SELECT 1 FROM contact)", [], |row| row.get(0))
+            .map_err(engine)?;
         let mut ledger = Self {
-            connection: file.writer()?,
+            connection,
             failures,
             words: WordIds::default(),
+            contacts: ContactIds::default(),
+            public_ids: PublicIdMaker::open(path, has_customers)?,
+            tenants: settings.tenants.clone(),
+            answers: AnswerRules::new(&settings.answers),
+            answering: HashMap::new(),
             next_message: 0,
+            next_contact: 0,
             cursor: 0,
             figures_after: 0,
             folded_day: None,
             caught_up: None,
         };
-        let engine = |source| InsightOpenError::Engine { path: path.display().to_string(), source };
         ledger.reload().map_err(engine)?;
+        ledger.migrate_contacts().map_err(engine)?;
+        ledger.apply_answer_rules().map_err(engine)?;
         Ok((ledger, Arc::new(file)))
     }
 
@@ -159,7 +191,7 @@ impl Ledger {
             if after == 0 { hour - 1 } else { hour }.max(by_the_day)
         });
         self.transact(|ledger| {
-            for table in ["message", "sighting", "occurrence", "contact", "reason", "heard"] {
+            for table in REBUILT_TABLES {
                 ledger.connection.execute(&format!("DELETE FROM {table}"), [])?;
             }
             // An empty journal can restore nothing. So all figures stay, and later events are added to them.
@@ -198,9 +230,13 @@ impl Ledger {
 
     fn reload(&mut self) -> rusqlite::Result<()> {
         self.words = WordIds::load(&self.connection)?;
-        self.next_message =
-            self.connection
-                .query_row("SELECT coalesce(max(id), 0) + 1 FROM message", [], |row| row.get(0))?;
+        self.forget_contact_ids();
+        self.answering.clear();
+        let next = |table: &str| {
+            let sql = format!("SELECT coalesce(max(id), 0) + 1 FROM {table}");
+            self.connection.query_row(&sql, [], |row| row.get(0))
+        };
+        (self.next_message, self.next_contact) = (next("message")?, next("contact")?);
         self.cursor = self.mark("cursor")?.unwrap_or_default().try_into().unwrap_or_default();
         self.figures_after = self.mark("figures_after")?.unwrap_or(i64::MIN);
         Ok(())
@@ -226,7 +262,8 @@ impl Ledger {
         let mut arrival = Arrival { events: 1, ..Arrival::default() };
         let view = event.element.view();
         for fact in facts(&view) {
-            let contact = self.contact(changes, event, &fact)?;
+            let keys = keys(&view, &fact);
+            let contact = self.contact(changes, event, &keys, &fact)?;
             let Some(message_id) = fact.message_id else {
                 self.occurrence(event, name, contact)?;
                 continue;
@@ -240,34 +277,6 @@ impl Ledger {
         changes.figures.count_arrival(hour, source, name, arrival);
         changes.last_events.insert(source, (event.seq, event.came_at));
         Ok(())
-    }
-
-    fn contact(
-        &mut self,
-        changes: &mut BatchChanges,
-        event: &Event,
-        fact: &Fact<'_>,
-    ) -> rusqlite::Result<Option<i64>> {
-        let Some(address) = fact.address else { return Ok(None) };
-        let channel = self.word(Vocabulary::Channel, fact.channel.map(Channel::as_str))?.unwrap_or(0);
-        let address = canonical_address(address);
-        let id = self.words.contact(&self.connection, channel, &excerpt(&address, WORD_CHARS), event)?;
-        let store = self.word(Vocabulary::Store, fact.store_id)?;
-        let change = changes.contacts.entry(id).or_default();
-        change.last_seq = event.seq;
-        change.last_at = event.came_at;
-        if fact.is_incoming && !fact.is_deleted {
-            change.incoming_at = Some(event.came_at);
-        }
-        if is_answer(fact) {
-            change.answered_at = Some(event.came_at);
-        }
-        let customer = fact.customer_id.map(|customer| excerpt(customer, WORD_CHARS).into_owned());
-        change.customer = customer.or(change.customer.take());
-        let name = fact.name().map(|name| excerpt(&name, WORD_CHARS).into_owned());
-        change.name = name.or(change.name.take());
-        change.store = store.or(change.store);
-        Ok(Some(id))
     }
 
     fn message(
@@ -287,7 +296,7 @@ impl Ledger {
                 let row = before.clone().unwrap_or_else(|| {
                     let id = self.next_message;
                     self.next_message += 1;
-                    StoredMessage::new(id, key, message_id, source, event, fact.is_incoming)
+                    StoredMessage::new(id, key, message_id, source, event)
                 });
                 changes.rows.push(ChangedMessage { row, before });
                 changes.by_key.insert(key, changes.rows.len() - 1);
@@ -297,8 +306,16 @@ impl Ledger {
         let slice = self.slice(source, fact)?;
         let status = self.word(Vocabulary::Status, fact.status.map(Status::as_str))?.unwrap_or(0);
         let created_at = fact.time();
+        let known = changes.rows[at].row.contact.map(|id| changes.contacts.resolve(id));
+        let contact = match (known, contact) {
+            (Some(known), Some(other)) => {
+                Some(self.contact_of_message(&mut changes.contacts, known, other)?)
+            }
+            (known, other) => known.or(other),
+        };
         let row = &mut changes.rows[at].row;
-        let order = row.add_fact(event, fact, created_at, slice, contact);
+        row.contact = contact;
+        let order = row.add_fact(event, fact, created_at, slice);
         if let Some(created_at) = created_at.filter(|_| order == StatusOrder::First) {
             let late_ms = event.came_at.ms_since(created_at);
             changes.figures.count_lateness(hour_of(event.came_at), source, late_ms);
@@ -323,18 +340,42 @@ impl Ledger {
         text.map(|text| self.words.id(&self.connection, kind, text)).transpose()
     }
 
+    /// Returns whether the messages of a slice's owner are answers.
+    fn owner_answers(&mut self, slice: Slice) -> rusqlite::Result<bool> {
+        let [.., owner, owner_id] = slice.words;
+        let Some(owner_word) = owner else { return Ok(false) };
+        if let Some(answers) = self.answering.get(&[owner, owner_id]) {
+            return Ok(*answers);
+        }
+        let mut select = self.connection.prepare_cached("SELECT text FROM word WHERE id = ?1")?;
+        let mut text = |id: i64| select.query_row([id], |row| row.get::<_, String>(0));
+        let (owner_text, id_text) = (text(owner_word)?, owner_id.map(text).transpose()?);
+        let answers = self.answers.is_answer(&owner_text, id_text.as_deref());
+        if self.answering.len() >= MAX_SLICES {
+            self.answering.clear();
+        }
+        self.answering.insert([owner, owner_id], answers);
+        Ok(answers)
+    }
+
     fn occurrence(&self, event: &Event, name: i64, contact: Option<i64>) -> rusqlite::Result<()> {
         let sql = "INSERT OR IGNORE INTO occurrence (seq, name, contact, at) VALUES (?1, ?2, ?3, ?4)";
         execute(&self.connection, sql, params![event.seq, name, contact, event.came_at.as_ms()]).map(drop)
     }
 
     fn write(&mut self, mut changes: BatchChanges) -> rusqlite::Result<()> {
-        for ChangedMessage { row, before } in &changes.rows {
+        for ChangedMessage { row, before } in &mut changes.rows {
+            row.contact = row.contact.map(|id| changes.contacts.resolve(id));
+            row.set_role(self.owner_answers(row.slice)?);
             let reason = row.merged.reason.as_deref();
             let reason = reason.map(|text| self.words.reason(&self.connection, text)).transpose()?;
             let slice = self.words.slice(&self.connection, row.slice)?;
             row.save(&self.connection, slice, reason)?;
-            for (row, sign) in [(before.as_ref(), -1), (Some(row), 1)] {
+            let parts = [before.as_ref().and_then(StoredMessage::part), row.part()];
+            if parts[0] != parts[1] {
+                parts.iter().flatten().for_each(|(contact, ..)| changes.contacts.set_stale(*contact));
+            }
+            for (row, sign) in [(before.as_ref(), -1), (Some(&*row), 1)] {
                 let Some(row) = row else { continue };
                 let slice = self.words.slice(&self.connection, row.slice)?;
                 let class = row.is_failure().then(|| self.failures.class_of(row.merged.reason.as_deref()));
@@ -344,18 +385,7 @@ impl Ledger {
                 changes.figures.count(row, slice, class, sign);
             }
         }
-        for (id, change) in changes.contacts {
-            let sql =
-                "UPDATE contact SET last_seq = ?2, last_at = ?3, incoming_at = coalesce(?4, incoming_at),
-                   customer = coalesce(?5, customer), name = coalesce(?6, name), store = coalesce(?7, store),
-                   answered_at = coalesce(?8, answered_at)
-                 WHERE id = ?1";
-            let ContactChange { last_seq, last_at, incoming_at, answered_at, customer, name, store } = change;
-            let (last_at, incoming_at) = (last_at.as_ms(), incoming_at.map(Timestamp::as_ms));
-            let answered_at = answered_at.map(Timestamp::as_ms);
-            let values = params![id, last_seq, last_at, incoming_at, customer, name, store, answered_at];
-            execute(&self.connection, sql, values)?;
-        }
+        self.write_contacts(changes.contacts)?;
         for (source, (seq, at)) in changes.last_events {
             let sql = "INSERT OR REPLACE INTO heard (source, seq, at) VALUES (?1, ?2, ?3)";
             execute(&self.connection, sql, params![source, seq, at.as_ms()])?;
@@ -376,14 +406,17 @@ pub(super) mod tests {
 
     /// An event that was received long ago.
     pub(in crate::insight) fn event(seq: u64, raw: &str) -> Arc<Event> {
-        let (came_at, received_at) = (Timestamp::from_ms(1), Timestamp::from_ms(1));
+        event_at(seq, raw, Timestamp::from_ms(1))
+    }
+
+    fn event_at(seq: u64, raw: &str, came_at: Timestamp) -> Arc<Event> {
         let element = Arc::new(Element::read(raw.as_bytes()).unwrap());
-        Arc::new(Event { seq, came_at, received_at, source: "bik".into(), element })
+        Arc::new(Event { seq, came_at, received_at: came_at, source: "bik".into(), element })
     }
 
     pub(in crate::insight) fn ledger(folder: &tempfile::TempDir) -> (Ledger, Arc<InsightFile>) {
         let failures = FailureClasses::load(None).unwrap();
-        Ledger::open(&folder.path().join("insight.db"), failures).unwrap()
+        Ledger::open(&folder.path().join("insight.db"), &Settings::default(), failures).unwrap()
     }
 
     #[test]
@@ -393,20 +426,23 @@ pub(super) mod tests {
         let status = |seq: u64, status: &str, created_at: &str| {
             let info = format!(r#"{{"messageId":"m","status":"{status}","createdAt":"{created_at}"}}"#);
             let raw = format!(r#"{{"eventName":"message-status-update","eventInfo":{info}}}"#);
-            event(seq, &raw)
+            event_at(seq, &raw, "2026-01-01T00:00:00.001Z".parse().unwrap())
         };
         let statuses = [
-            status(1, "sent", "1969-12-31T23:59:00Z"),
+            status(1, "sent", "2025-12-31T23:59:00Z"),
             status(2, "delivered", "no time"),
-            status(3, "read", "1969-12-31T23:58:00Z"),
+            status(3, "read", "2025-12-31T23:58:00Z"),
         ];
+        let ms = |text: &str| text.parse().ok().map(Timestamp::as_ms);
         ledger.apply(&statuses, 3).unwrap();
         let rows = |sql: &str| -> Vec<Option<i64>> {
             let mut select = ledger.connection.prepare(sql).unwrap();
             select.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
         };
-        assert_eq!(rows("SELECT created_at FROM message"), [Some(-60_000)]);
-        let of_statuses = [Some(-60_000), None, Some(-120_000)];
+        let smallest = ms("2025-12-31T23:58:00Z");
+        assert_eq!(rows("SELECT said_at FROM message"), [smallest]);
+        assert_eq!(rows("SELECT created_at FROM message"), [Some(0)], "after said_at");
+        let of_statuses = [ms("2025-12-31T23:59:00Z"), None, smallest];
         assert_eq!(rows("SELECT created_at FROM sighting ORDER BY seq"), of_statuses);
         assert_eq!(rows("SELECT bucket FROM lateness"), [Some(bucket_of(60_001).into())]);
         assert_eq!(rows("SELECT events FROM lateness"), [Some(1)]);

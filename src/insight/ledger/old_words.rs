@@ -1,4 +1,5 @@
-//! Once a day, deletes failure texts that no message uses, and replaces unused words and slices.
+//! Once a day, deletes failure texts that no message uses and scopes without customers, and replaces unused words and
+//! slices.
 //!
 //! A vocabulary has the words of one kind, such as the stores. A slice is a combination of words by which messages are
 //! counted. A word or slice is unused if no message and no recent figure has it. In a vocabulary that is more than half
@@ -22,10 +23,10 @@ use super::{
 use crate::clock::Timestamp;
 
 impl Ledger {
-    /// Deletes failure texts that no message uses. A word or slice is unused if no message and no figure since `before`
-    /// has it. In a vocabulary that is more than half full, puts `other` in place of the unused words. If the table of
-    /// slices is more than half full, puts `other` in place of all words of the unused slices. Does nothing if it
-    /// already ran for the day of `before`.
+    /// Deletes failure texts that no message uses, and scopes without customers. A word or slice is unused if no message
+    /// and no figure since `before` has it. In a vocabulary that is more than half full, puts `other` in place of the
+    /// unused words. If the table of slices is more than half full, puts `other` in place of all words of the unused
+    /// slices. Does nothing if it already ran for the day of `before`.
     ///
     /// # Errors
     /// Returns SQLite errors; the failed transaction is rolled back.
@@ -36,9 +37,13 @@ impl Ledger {
         }
         self.transact(|ledger| {
             let sql = "DELETE FROM reason WHERE NOT EXISTS (SELECT 1 FROM message WHERE message.reason = reason.id)";
+            ledger.connection.execute(sql, [])?;
+            let sql = "DELETE FROM scope WHERE id NOT IN (SELECT scope FROM contact)";
             ledger.connection.execute(sql, []).map(drop)
         })?;
         self.words.reasons.clear();
+        // A new scope may get the id of a deleted one.
+        self.forget_contact_ids();
         let crowded: Vec<Vocabulary> = Vocabulary::ALL
             .into_iter()
             .filter(|kind| kind.bound() != usize::MAX && self.words.len(*kind) > kind.bound() / 2)
@@ -65,8 +70,7 @@ impl Ledger {
         }
         for (column, kind) in COLUMNS {
             let also = match kind {
-                Vocabulary::Store => "UNION SELECT store FROM contact WHERE store IS NOT NULL",
-                Vocabulary::Channel => "UNION SELECT channel FROM contact",
+                Vocabulary::Channel => "UNION SELECT channel FROM contact WHERE channel IS NOT NULL",
                 _ => "",
             };
             let used = format!("SELECT {column} FROM slice WHERE {column} IS NOT NULL {also}");

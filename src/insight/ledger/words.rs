@@ -1,21 +1,20 @@
-//! The ids of values that repeat in insight's file: words, slices, failure texts and customers. A slice is a
-//! combination of words by which messages are counted. Ids that were looked up stay in memory.
+//! The ids of values that repeat in insight's file: words, slices and failure texts. A slice is a combination of words
+//! by which messages are counted. Ids that were looked up stay in memory.
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use super::{
     super::vocabulary::{OTHER, Vocabulary},
     execute,
 };
-use crate::event::{Event, WORD_CHARS, excerpt};
+use crate::event::{WORD_CHARS, excerpt};
 
-/// Maximum number of slices, without the extra slice of each source. At the limit, messages of a new combination of
-/// words are counted in the extra slice of their source.
+/// Maximum number of slices, without the extra slices of each source. At the limit, messages of a new combination of
+/// words are counted in an extra slice of their source. A source has one for each owner that BIK documents, and one for
+/// all other owners.
 pub(super) const MAX_SLICES: usize = 50_000;
-/// Maximum number of customer ids in memory, enough for the active customers. At the limit all are dropped.
-const CACHED_CONTACTS: usize = 200_000;
 /// Maximum number of failure texts in memory. At the limit all are dropped.
 const CACHED_REASONS: usize = 10_000;
 
@@ -59,8 +58,6 @@ pub(super) struct WordIds {
     pub(super) by_id: HashMap<i64, Slice>,
     /// Ids of failure texts. Cleared when texts are deleted from the file.
     pub(super) reasons: HashMap<Box<str>, i64>,
-    /// Ids of customers, by channel and address. Cleared when customers are deleted from the file.
-    pub(super) contacts: HashMap<(i64, Box<str>), i64>,
 }
 
 impl WordIds {
@@ -127,7 +124,7 @@ impl WordIds {
             return Ok(*id);
         }
         let slice =
-            if self.slices.len() >= MAX_SLICES { self.other_slice(connection, slice.source)? } else { slice };
+            if self.slices.len() >= MAX_SLICES { self.other_slice(connection, slice)? } else { slice };
         if let Some(id) = self.slices.get(&slice) {
             return Ok(*id);
         }
@@ -140,13 +137,21 @@ impl WordIds {
         Ok(id)
     }
 
-    /// Returns the extra slice of a source. All its words are [`OTHER`].
-    fn other_slice(&mut self, connection: &Connection, source: i64) -> rusqlite::Result<Slice> {
-        let mut other = Slice { source, ..Slice::default() };
+    /// Returns the extra slice of the same source. All its words are [`OTHER`], except an owner that BIK documents.
+    /// This owner is kept, because it decides whether a message is an answer.
+    fn other_slice(&mut self, connection: &Connection, slice: Slice) -> rusqlite::Result<Slice> {
+        let mut other = slice;
         for (word, (_, kind)) in other.words.iter_mut().zip(COLUMNS) {
-            *word = Some(self.id(connection, kind, OTHER)?);
+            if kind != Vocabulary::Owner || !self.is_documented(kind, *word) {
+                *word = Some(self.id(connection, kind, OTHER)?);
+            }
         }
         Ok(other)
+    }
+
+    fn is_documented(&self, kind: Vocabulary, id: Option<i64>) -> bool {
+        let words = &self.words[kind as usize];
+        words.iter().any(|(text, known)| Some(*known) == id && kind.is_documented(text))
     }
 
     /// Returns the id of a failure's text, which is stored first if it is new.
@@ -159,36 +164,6 @@ impl WordIds {
             self.reasons.clear();
         }
         self.reasons.insert(text.into(), id);
-        Ok(id)
-    }
-
-    /// Returns the id of a customer on a channel (0: unknown channel). A new customer is stored first.
-    pub(super) fn contact(
-        &mut self,
-        connection: &Connection,
-        channel: i64,
-        address: &str,
-        event: &Event,
-    ) -> rusqlite::Result<i64> {
-        let key = (channel, Box::from(address));
-        if let Some(id) = self.contacts.get(&key) {
-            return Ok(*id);
-        }
-        let known = connection
-            .prepare_cached("SELECT id FROM contact WHERE address = ?1 AND channel = ?2")?
-            .query_row(params![address, channel], |row| row.get(0))
-            .optional()?;
-        let id = if let Some(id) = known {
-            id
-        } else {
-            let sql = "INSERT INTO contact (channel, address, last_seq, last_at) VALUES (?1, ?2, ?3, ?4)";
-            execute(connection, sql, params![channel, address, event.seq, event.came_at.as_ms()])?;
-            connection.last_insert_rowid()
-        };
-        if self.contacts.len() >= CACHED_CONTACTS {
-            self.contacts.clear();
-        }
-        self.contacts.insert(key, id);
         Ok(id)
     }
 }

@@ -1,6 +1,7 @@
 //! Insight's results: a campaign with known figures, the samples of BIK's page, retention, a rebuild.
 
 mod campaign;
+mod conversations;
 mod run;
 mod words;
 
@@ -10,8 +11,8 @@ use bikhook::{
     clock::Timestamp,
     event::{Element, Event},
     insight::{
-        FailureClasses, Ledger, MessageState,
-        ask::{self, Dimension, FigureQuery, SearchQuery},
+        FailureClasses, Ledger, MessageState, Settings,
+        ask::{self, ContactSearch, Dimension, FigureQuery, SearchQuery, WaitingSpan},
     },
     settings::Period,
 };
@@ -24,7 +25,7 @@ const HOUR: i64 = 3_600_000;
 
 /// A ledger with a file of its own, and a connection for queries.
 struct Book {
-    _folder: TempDir,
+    folder: TempDir,
     ledger: Ledger,
     asks: Connection,
     failures: FailureClasses,
@@ -36,9 +37,9 @@ impl Book {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("insight.db");
         let failures = FailureClasses::load(None).unwrap();
-        let (ledger, file) = Ledger::open(&path, failures.clone()).unwrap();
+        let (ledger, file) = Ledger::open(&path, &Settings::default(), failures.clone()).unwrap();
         let asks = file.reader().unwrap();
-        Self { _folder: folder, ledger, asks, failures, seq: 0 }
+        Self { folder, ledger, asks, failures, seq: 0 }
     }
 
     /// Adds an element received at this time.
@@ -56,6 +57,13 @@ impl Book {
 
     fn funnel(&self, by: &[Dimension]) -> Vec<ask::FunnelRow> {
         ask::funnel(&self.asks, &FigureQuery { by: by.to_vec(), ..FigureQuery::default() }).unwrap()
+    }
+
+    /// The customers with this address.
+    fn contacts(&self, address: &str) -> Vec<ask::Contact> {
+        let search =
+            ContactSearch { address: Some(address.to_owned()), limit: 10, ..ContactSearch::default() };
+        ask::contacts(&self.asks, &search).unwrap().rows
     }
 
     fn search(&self, query: &SearchQuery) -> Vec<String> {
@@ -78,7 +86,7 @@ fn event(seq: u64, raw: &str, at: i64) -> Arc<Event> {
 fn told(message: &str, status: &str, owner: &str, reason: &str) -> String {
     let reason = if reason.is_empty() { "null".to_owned() } else { format!("{reason:?}") };
     format!(
-        r#"{{"eventName":"message-status-update","eventInfo":{{"messageId":"{message}","createdAt":"2026-01-01T00:00:00.000Z","channelId":"whatsapp","status":"{status}","owner":"{owner}","ownerId":"57","assetValue":"+91 90909-0{message:0>4}","failureReason":{reason}}},"customerDetails":{{"firstName":"A","lastName":"B","customerId":7}},"id":"{message}-{status}"}}"#
+        r#"{{"eventName":"message-status-update","eventInfo":{{"messageId":"{message}","createdAt":"2026-01-01T00:00:00.000Z","channelId":"whatsapp","status":"{status}","owner":"{owner}","ownerId":"57","assetValue":"+91 90909-0{message:0>4}","failureReason":{reason}}},"customerDetails":{{"firstName":"A","lastName":"B","customerId":70{message}}},"id":"{message}-{status}"}}"#
     )
 }
 
@@ -115,9 +123,12 @@ fn the_five_samples_of_the_page_give_the_states_that_a_person_expects() {
         (1, 3, 2, 2, 1, 1)
     );
     // Only the customer who wrote waits for an answer. The others received messages, and did not write.
-    let waiting = ask::waiting(&book.asks, Timestamp::default(), 10).unwrap();
-    assert_eq!(waiting.iter().map(|contact| &*contact.address).collect::<Vec<_>>(), ["919090909090"]);
-    assert_eq!(waiting[0].open_until, Some(Timestamp::from_ms(DAY_ONE + 24 * HOUR)));
+    let waiting = ask::waiting(&book.asks, WaitingSpan::default(), 10).unwrap();
+    let addresses: Vec<_> = waiting.iter().map(|contact| contact.address.as_deref()).collect();
+    assert_eq!(addresses, [Some("919090909090")]);
+    let created_at: Timestamp = "2024-07-26T07:27:07.949Z".parse().unwrap();
+    assert_eq!(waiting[0].waits_since, Some(created_at));
+    assert_eq!(waiting[0].open_until, Some(created_at.plus_ms(24 * HOUR)));
 }
 
 #[test]
@@ -130,13 +141,14 @@ fn a_message_is_found_by_whatever_is_known_of_it() {
     let none = SearchQuery::default();
     assert_eq!(by(none.clone()), ["3", "2", "1"]);
     assert_eq!(by(SearchQuery { phone: Some("(91) 90909 00002".to_owned()), ..none.clone() }), ["2"]);
-    assert_eq!(by(SearchQuery { phone: Some("9090900002".to_owned()), ..none.clone() }), [""; 0]);
+    assert_eq!(by(SearchQuery { phone: Some("9090900002".to_owned()), ..none.clone() }), ["2"]);
+    assert_eq!(by(SearchQuery { phone: Some("00002".to_owned()), ..none.clone() }), [""; 0]);
     assert_eq!(by(SearchQuery { message: Some("1".to_owned()), ..none.clone() }), ["1"]);
     let both = |customer: &str| {
         by(SearchQuery { message: Some("1".to_owned()), customer: Some(customer.to_owned()), ..none.clone() })
     };
-    assert_eq!((both("7"), both("8")), (vec!["1".to_owned()], vec![]));
-    assert_eq!(by(SearchQuery { customer: Some("7".to_owned()), ..none.clone() }), ["3", "2", "1"]);
+    assert_eq!((both("701"), both("702")), (vec!["1".to_owned()], vec![]));
+    assert_eq!(by(SearchQuery { customer: Some("703".to_owned()), ..none.clone() }), ["3"]);
     assert_eq!(by(SearchQuery { state: Some(MessageState::Failed), ..none.clone() }), ["2"]);
     assert_eq!(by(SearchQuery { reason: Some("LIMIT hit, 100%".to_owned()), ..none.clone() }), ["2"]);
     assert_eq!(by(SearchQuery { reason: Some("hit_ 100".to_owned()), ..none.clone() }), [""; 0]);
@@ -147,7 +159,7 @@ fn a_message_is_found_by_whatever_is_known_of_it() {
     assert_eq!(by(SearchQuery { until: Some(Timestamp::from_ms(DAY_ONE + HOUR)), ..none.clone() }), ["1"]);
     assert_eq!(by(SearchQuery { incoming: Some(true), ..none.clone() }), [""; 0]);
     let both = SearchQuery {
-        customer: Some("7".to_owned()),
+        customer: Some("703".to_owned()),
         state: Some(MessageState::Read),
         since: Some(Timestamp::from_ms(DAY_ONE)),
         ..none
@@ -226,8 +238,8 @@ fn a_conversation_has_both_sides_and_what_else_happened() {
     book.take(&told("1", "sent", "CAMPAIGN", ""), DAY_ONE);
     book.take(incoming, DAY_ONE + 1);
     book.take(opted, DAY_ONE + 2);
-    let contact = ask::contacts(&book.asks, Some("+91 9090900001"), None, 10).unwrap().rows.remove(0);
-    assert_eq!((contact.name.as_deref(), contact.customer.as_deref()), (Some("A B"), Some("7")));
+    let contact = book.contacts("+91 9090900001").remove(0);
+    assert_eq!((contact.name.as_deref(), contact.customer.as_deref()), (Some("A B"), Some("701")));
     let page = |before, limit| {
         ask::conversation(&book.asks, contact.id, before, limit, &book.failures).unwrap().unwrap()
     };
@@ -238,9 +250,10 @@ fn a_conversation_has_both_sides_and_what_else_happened() {
     let rest = page(first.next, 2);
     assert_eq!((seqs(&rest), rest.next), (vec![1], None));
     // A broadcast is no answer.
-    assert_eq!(ask::waiting(&book.asks, Timestamp::default(), 10).unwrap().len(), 1);
-    book.take(&told("1", "sent", "AGENT", "").replace("\"1\"", "\"2\""), DAY_ONE + 3);
-    assert_eq!(ask::waiting(&book.asks, Timestamp::default(), 10).unwrap().len(), 0);
+    assert_eq!(ask::waiting(&book.asks, WaitingSpan::default(), 10).unwrap().len(), 1);
+    let answer = told("1", "sent", "AGENT", "").replace("\"1\"", "\"2\"").replace("00.000Z", "00.003Z");
+    book.take(&answer, DAY_ONE + 3);
+    assert_eq!(ask::waiting(&book.asks, WaitingSpan::default(), 10).unwrap().len(), 0);
 }
 
 #[test]
@@ -263,8 +276,9 @@ fn a_page_of_customers_or_of_a_conversation_never_ends_within_an_event() {
     book.take(&told(&[info("f", "4")]), DAY_ONE + 2);
     let (mut before, mut addresses) = (None, Vec::new());
     loop {
-        let page = ask::contacts(&book.asks, None, before, 2).unwrap();
-        addresses.extend(page.rows.into_iter().map(|contact| contact.address));
+        let search = ContactSearch { before, limit: 2, ..ContactSearch::default() };
+        let page = ask::contacts(&book.asks, &search).unwrap();
+        addresses.extend(page.rows.into_iter().map(|contact| contact.address.unwrap()));
         before = page.next;
         if before.is_none() {
             break;
@@ -273,7 +287,7 @@ fn a_page_of_customers_or_of_a_conversation_never_ends_within_an_event() {
     assert_eq!(addresses[0], "919090900004");
     addresses.sort();
     assert_eq!(addresses, ["1", "2", "3", "4"].map(|phone| format!("91909090000{phone}")));
-    let contact = ask::contacts(&book.asks, Some("919090900004"), None, 1).unwrap().rows.remove(0);
+    let contact = book.contacts("919090900004").remove(0);
     let page = |before, limit| {
         ask::conversation(&book.asks, contact.id, before, limit, &book.failures).unwrap().unwrap()
     };

@@ -2,12 +2,7 @@
 
 use std::path::Path;
 
-use bikhook::{
-    clock::Clock,
-    insight::{Insight, Settings},
-    journal::Journal,
-    metrics::Metrics,
-};
+use bikhook::{clock::Clock, insight::Insight, journal::Journal, metrics::Metrics};
 use tokio::{sync::watch, task::JoinHandle};
 
 use super::*;

@@ -168,25 +168,45 @@ fn a_text_of_a_failure_leaves_with_its_last_message() {
 }
 
 #[test]
-fn a_file_of_format_1_is_taken_over_with_its_figures() {
+fn a_scope_leaves_with_its_last_customer() {
+    let mut book = Book::new();
+    let scopes = |book: &Book| -> String {
+        let sql = "SELECT group_concat(text) FROM (SELECT text FROM scope ORDER BY text)";
+        book.asks.query_row(sql, [], |row| row.get(0)).unwrap()
+    };
+    book.take(&of(1, "store-a", "CAMPAIGN", "57"), DAY_ONE);
+    book.take(&of(2, "store-b", "CAMPAIGN", "57"), DAY_ONE + 10 * DAY);
+    assert_eq!(scopes(&book), "store-a,store-b");
+    while book.ledger.purge(Timestamp::from_ms(DAY_ONE + 6 * DAY), Period::days(1)).unwrap() {}
+    assert_eq!(scopes(&book), "store-b");
+    // A later customer of the same store is stored and found as before.
+    book.take(&of(3, "store-a", "CAMPAIGN", "57"), DAY_ONE + 10 * DAY);
+    assert_eq!(scopes(&book), "store-a,store-b");
+    let mut stores: Vec<_> =
+        book.contacts("919090900001").into_iter().filter_map(|contact| contact.store).collect();
+    stores.sort();
+    assert_eq!(stores.iter().map(|store| &**store).collect::<Vec<_>>(), ["store-a", "store-b"]);
+}
+
+#[test]
+fn a_file_of_format_1_is_taken_over_with_its_words() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("insight.db");
     let failures = FailureClasses::load(None).unwrap();
-    let (mut ledger, file) = Ledger::open(&path, failures.clone()).unwrap();
-    ledger.apply(&[event(1, &of(1, "shop", "CAMPAIGN", "57"), DAY_ONE)], 1).unwrap();
-    drop((ledger, file));
     let old = Connection::open(&path).unwrap();
+    old.execute_batch(include_str!("../../../fixtures/insight/format-2.sql")).unwrap();
     let long = "s".repeat(5_000);
-    old.execute("UPDATE word SET text = ?1 WHERE text = 'shop'", [&long]).unwrap();
+    old.execute("UPDATE word SET text = ?1 WHERE text = 'store-a'", [&long]).unwrap();
     old.execute_batch("DROP TABLE vocabulary; PRAGMA user_version = 1;").unwrap();
     drop(old);
-    let (mut ledger, file) = Ledger::open(&path, failures.clone()).unwrap();
-    ledger.apply(&[event(2, &of(2, &long, "CAMPAIGN", "57"), DAY_ONE)], 2).unwrap();
-    let query = FigureQuery { by: vec![Dimension::Store, Dimension::Owner], ..FigureQuery::default() };
-    let rows = ask::funnel(&file.reader().unwrap(), &query).unwrap();
-    assert_eq!(rows.len(), 1, "the same store and owner as before");
-    assert_eq!(rows[0].messages, 2);
-    drop((ledger, file));
+    let (mut ledger, file) = Ledger::open(&path, &Settings::default(), failures.clone()).unwrap();
+    let taken = ledger.cursor() + 1;
+    ledger.apply(&[event(taken, &of(2, &long, "CAMPAIGN", "57"), DAY_ONE)], taken).unwrap();
+    let asks = file.reader().unwrap();
+    let stores = "SELECT count(DISTINCT store) FROM slice WHERE store IS NOT NULL";
+    let stores: i64 = asks.query_row(stores, [], |row| row.get(0)).unwrap();
+    assert_eq!(stores, 1, "the same store as before");
+    drop((ledger, file, asks));
     Connection::open(&path).unwrap().execute_batch("PRAGMA user_version = 99;").unwrap();
-    assert!(Ledger::open(&path, failures).is_err(), "a newer format is refused");
+    assert!(Ledger::open(&path, &Settings::default(), failures).is_err(), "a newer format is refused");
 }
