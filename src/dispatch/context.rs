@@ -1,6 +1,9 @@
 //! A configured handler, and what its lanes share.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
 
 use prometheus_client::metrics::histogram::Histogram;
 use tokio::sync::Semaphore;
@@ -48,6 +51,8 @@ pub struct HandlerContext {
     pub(super) journal: Arc<dyn Journal>,
     /// The metrics that the lanes update.
     pub(super) metrics: Arc<Metrics>,
+    /// Number of replay lanes, by the name of the lane in metrics. Lanes with the same name use the same gauges.
+    pub(super) replay_lanes: Mutex<HashMap<&'static str, usize>>,
 }
 
 impl HandlerContext {
@@ -67,6 +72,7 @@ impl HandlerContext {
             spec,
             journal,
             metrics,
+            replay_lanes: Mutex::default(),
         }
     }
 }

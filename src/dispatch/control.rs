@@ -3,17 +3,20 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     task::JoinSet,
 };
 
-use super::{Command, HandlerContext, HandlerSpec, Lane, LaneStatus, ReplayHandler, Replayer};
+use super::{Command, HandlerContext, HandlerSpec, Lane, LaneSkip, LaneStatus, ReplayHandler, Replayer};
 use crate::{
     clock::Clock,
-    event::Class,
+    event::{Class, Event},
     journal::{self, Journal, LaneId},
     metrics::Metrics,
 };
+
+/// Events read per page when skipped events are counted.
+const PAGE: usize = 1_000;
 
 /// The lanes of every handler, as the admin side sees them.
 #[derive(Default)]
@@ -22,7 +25,14 @@ pub struct DispatchControl(Vec<LaneControl>);
 struct LaneControl {
     status: watch::Receiver<LaneStatus>,
     commands: mpsc::Sender<Command>,
-    clock: Clock,
+    class: Class,
+    context: Arc<HandlerContext>,
+}
+
+/// The lanes of a handler that skip their undelivered events below a seq, or would skip them.
+pub struct LaneSkips<'a> {
+    before: u64,
+    lanes: Vec<(&'a LaneControl, LaneSkip)>,
 }
 
 impl DispatchControl {
@@ -73,18 +83,44 @@ impl DispatchControl {
     /// Adds a lane. Returns the receiver of its commands, for [`Lane::run`].
     pub fn add(&mut self, lane: &Lane) -> mpsc::Receiver<Command> {
         let (commands, received) = mpsc::channel(8);
-        self.0.push(LaneControl { status: lane.status(), commands, clock: lane.clock() });
+        self.0.push(LaneControl {
+            status: lane.status(),
+            commands,
+            class: lane.class(),
+            context: lane.context(),
+        });
         received
     }
 
     /// The status of every lane, in the order of the configuration.
     pub fn status(&self) -> Vec<LaneStatus> {
-        self.0.iter().map(|lane| lane.status.borrow().clone().aged(lane.clock.now())).collect()
+        self.0.iter().map(|lane| lane.status.borrow().clone().aged(lane.clock().now())).collect()
     }
 
-    /// Makes both lanes of a handler skip every event below `seq`. Returns how many lanes got the command.
-    pub async fn skip(&self, handler: &str, seq: u64) -> usize {
-        self.send(handler, |_| Some(Command::SkipTo(seq))).await
+    /// Returns whether the filter of a handler selects an event; `None` if the handler is not configured.
+    pub fn wants(&self, handler: &str, event: &Event) -> Option<bool> {
+        let lane = self.0.iter().find(|lane| *lane.context.spec.name == *handler)?;
+        Some(lane.context.spec.filter.wants(event))
+    }
+
+    /// Makes both lanes of a handler skip every undelivered event below `before`, and records who decided it. Without
+    /// `by`, nothing is skipped. This reads no event, so events that cannot be read can be skipped, too.
+    pub async fn skip(&self, handler: &str, before: u64, by: Option<&Arc<str>>) -> LaneSkips<'_> {
+        // Every lane gets the command before the answer of the first one is awaited.
+        let mut asked = Vec::new();
+        for lane in self.0.iter().filter(|lane| *lane.context.spec.name == *handler) {
+            let (reply, answer) = oneshot::channel();
+            let command = Command::Skip { before, by: by.cloned(), reply };
+            if lane.commands.send(command).await.is_ok() {
+                asked.push((lane, answer));
+            }
+        }
+        let mut lanes = Vec::new();
+        for (lane, answer) in asked {
+            // A lane that has ended does not answer.
+            lanes.extend(answer.await.ok().map(|skip| (lane, skip)));
+        }
+        LaneSkips { before, lanes }
     }
 
     /// Makes a handler immediately retry all events that wait for a retry. Returns how many lanes got the command.
@@ -116,5 +152,53 @@ impl DispatchControl {
             }
         }
         sent
+    }
+}
+
+impl LaneSkips<'_> {
+    /// Number of lanes that skip their events; 0 if every lane has ended.
+    pub const fn lanes(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// Number of events in flight. Such an event is skipped only if its delivery fails.
+    pub fn in_flight(&self) -> u64 {
+        self.lanes.iter().map(|(_, skip)| skip.in_flight).sum()
+    }
+
+    /// Number of undelivered events that the handler wants, without those in flight. Includes events that no lane has
+    /// claimed yet; this reads all of them. Events that retention deletes before they are read are not counted.
+    ///
+    /// # Errors
+    /// Returns errors of the journal. The events are skipped nevertheless.
+    pub async fn count(&self) -> Result<u64, journal::Error> {
+        let mut events = 0;
+        for (lane, skip) in &self.lanes {
+            let unclaimed = lane.count(skip.read_to, self.before).await?;
+            events += skip.events + unclaimed.saturating_sub(skip.settled);
+        }
+        Ok(events)
+    }
+}
+
+impl LaneControl {
+    fn clock(&self) -> &Clock {
+        self.context.journal.clock()
+    }
+
+    /// The number of events after `after` and below `before` that the handler wants.
+    async fn count(&self, mut after: u64, before: u64) -> Result<u64, journal::Error> {
+        let HandlerContext { spec, journal, .. } = &*self.context;
+        let mut events = 0;
+        while after + 1 < before {
+            let claim = journal.claim(self.class, after, PAGE).await?;
+            let within = claim.events.iter().filter(|event| event.seq < before);
+            events += within.filter(|event| spec.filter.wants(event)).count() as u64;
+            if claim.through <= after {
+                break;
+            }
+            after = claim.through;
+        }
+        Ok(events)
     }
 }

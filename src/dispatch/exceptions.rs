@@ -151,6 +151,11 @@ impl AsideRows {
     pub(super) fn below(&self, seq: u64) -> Vec<u64> {
         self.rows.range(..seq).filter(|(_, row)| !row.in_flight).map(|(seq, _)| *seq).collect()
     }
+
+    /// Number of set-aside events below `seq` that are in flight.
+    pub(super) fn in_flight_below(&self, seq: u64) -> usize {
+        self.rows.range(..seq).filter(|(_, row)| row.in_flight).count()
+    }
 }
 
 /// The dead letters that are to be delivered again, by id.

@@ -17,9 +17,9 @@ mod wait_reason;
 mod window;
 
 pub use context::{HandlerContext, HandlerSpec};
-pub use control::DispatchControl;
+pub use control::{DispatchControl, LaneSkips};
 pub(crate) use lane::WINDOW_BYTES;
-pub use lane::{Command, Ended, Lane, ReplayPart, Turn};
+pub use lane::{Command, Ended, Lane, LaneSkip, ReplayPart, Turn};
 pub use replays::{Matches, ReplayHandler, ReplayProgress, Replayer};
 pub use settings::Settings;
 pub use status::{LaneCondition, LaneStatus};

@@ -1,6 +1,6 @@
 //! The status and metrics that a lane publishes. They hold no personal data.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 use schemars::JsonSchema;
@@ -8,7 +8,12 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::HandlerContext;
-use crate::{clock::Timestamp, event::Class, journal::LaneId, metrics::Labels};
+use crate::{
+    clock::Timestamp,
+    event::Class,
+    journal::LaneId,
+    metrics::{Labels, Metrics},
+};
 
 /// A longer error is cut to this length, in characters.
 const ERROR_CHARS: usize = 500;
@@ -115,12 +120,14 @@ pub(super) struct LanePublisher {
     waiting: Gauge,
     full: Gauge,
     paused: Gauge,
+    /// `None` for a handler's own lane.
+    replay: Option<ReplayGauges>,
 }
 
 impl LanePublisher {
     /// Creates the publisher of a lane that starts at `cursor`.
-    pub(super) fn new(lane: &LaneId, context: &HandlerContext, cursor: u64) -> Self {
-        let HandlerContext { spec, metrics, .. } = context;
+    pub(super) fn new(lane: &LaneId, context: &Arc<HandlerContext>, cursor: u64) -> Self {
+        let HandlerContext { spec, metrics, .. } = &**context;
         let mut status = LaneStatus::new(Arc::clone(&lane.handler), spec.kind, lane.class);
         status.cursor = cursor;
         status.destination = Arc::clone(&spec.destination);
@@ -129,7 +136,10 @@ impl LanePublisher {
             let labels = [&*labels, &[("outcome", outcome.into())]].concat();
             metrics.failures.get_or_create_owned(&labels)
         };
+        // Counted before the gauges are created, so that a lane of an earlier replay does not remove them now.
+        let replay = lane.replay.map(|_id| ReplayGauges::new(context, lane_name(lane), labels.clone()));
         Self {
+            replay,
             status: watch::Sender::new(status),
             delivered: metrics.delivered.get_or_create_owned(&labels),
             retries: failures("retry"),
@@ -189,6 +199,10 @@ impl LanePublisher {
             if status.failures == 0 {
                 status.open_error = None;
             }
+            // The replay has ended, and a lane of the next one may use the same gauges.
+            if self.replay.is_some() && status.state == LaneCondition::Stopped {
+                return;
+            }
             let waits =
                 !matches!(status.state, LaneCondition::Running | LaneCondition::Paused | LaneCondition::Full);
             self.lag.set(i64::try_from(status.lag).unwrap_or(i64::MAX));
@@ -197,6 +211,37 @@ impl LanePublisher {
             self.full.set(i64::from(full));
             self.paused.set(i64::from(status.state == LaneCondition::Paused));
         });
+    }
+}
+
+/// Removes the gauges of a replay's lane when the lane ends, because they would keep their last values for ever. While
+/// a cancelled replay shuts down, a lane of the next replay may already use the same gauges. So only the last lane with
+/// these labels removes them. The counters stay: they count from the start of the process.
+struct ReplayGauges {
+    context: Arc<HandlerContext>,
+    lane: &'static str,
+    labels: Labels,
+}
+
+impl ReplayGauges {
+    fn new(context: &Arc<HandlerContext>, lane: &'static str, labels: Labels) -> Self {
+        let mut lanes = context.replay_lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        *lanes.entry(lane).or_default() += 1;
+        Self { context: Arc::clone(context), lane, labels }
+    }
+}
+
+impl Drop for ReplayGauges {
+    fn drop(&mut self) {
+        let mut lanes = self.context.replay_lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(left) = lanes.get_mut(self.lane) else { return };
+        *left -= 1;
+        if *left == 0 {
+            let Metrics { lag, set_aside, waiting, full, paused, .. } = &*self.context.metrics;
+            for gauges in [lag, set_aside, waiting, full, paused] {
+                gauges.remove(&self.labels);
+            }
+        }
     }
 }
 

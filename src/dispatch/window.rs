@@ -25,6 +25,8 @@ pub(super) struct Window {
     read_to: u64,
     /// Events below this seq are skipped: see [`Self::is_skipped`].
     skip_below: u64,
+    /// Skipped events whose delivery failed after the skip: see [`Self::take_failed_skipped`].
+    failed_skipped: Vec<u64>,
     /// Messages whose events in the window wait, because an earlier event of the message is set aside.
     held: HashSet<OrderKey>,
     /// Number of entries in doubt: it is not yet known whether the event or the destination caused the failure.
@@ -382,7 +384,7 @@ impl Window {
     pub(super) fn put_back(&mut self, seq: u64, not_before: Timestamp) {
         self.mark(seq, false);
         if self.is_skipped(seq) {
-            self.remove(seq);
+            self.remove_skipped(seq);
         }
         if let Some(entry) = self.entries.get_mut(&seq) {
             entry.not_before = not_before;
@@ -431,16 +433,38 @@ impl Window {
         taken
     }
 
-    /// Skips every waiting event below `seq`. Returns how many there were.
-    pub(super) fn skip_to(&mut self, seq: u64) -> usize {
-        self.skip_below = self.skip_below.max(seq);
+    /// The events below `seq` that are not in flight.
+    pub(super) fn waiting_below(&self, seq: u64) -> Vec<u64> {
         let waiting = self.entries.range(..seq).filter(|(_, entry)| !entry.in_flight);
-        let skipped: Vec<u64> = waiting.map(|(seq, _)| *seq).collect();
+        waiting.map(|(seq, _)| *seq).collect()
+    }
+
+    /// Number of events below `seq` that are in flight.
+    pub(super) fn in_flight_below(&self, seq: u64) -> usize {
+        self.entries.range(..seq).filter(|(_, entry)| entry.in_flight).count()
+    }
+
+    /// Skips every waiting event below `seq`. Returns their seqs.
+    pub(super) fn skip_to(&mut self, seq: u64) -> Vec<u64> {
+        self.skip_below = self.skip_below.max(seq);
+        let skipped = self.waiting_below(seq);
         for seq in &skipped {
             self.remove(*seq);
         }
         self.read_to = self.read_to.max(seq.saturating_sub(1));
-        skipped.len()
+        skipped
+    }
+
+    /// Removes a skipped event whose delivery has failed.
+    pub(super) fn remove_skipped(&mut self, seq: u64) {
+        if self.remove(seq).is_some() {
+            self.failed_skipped.push(seq);
+        }
+    }
+
+    /// Takes the seqs of the events that were in flight when they were skipped, and whose delivery then failed.
+    pub(super) fn take_failed_skipped(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.failed_skipped)
     }
 
     /// Returns whether an operator skipped the event. If the event is in flight, the skip takes effect only if its

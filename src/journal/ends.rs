@@ -1,6 +1,6 @@
 //! Results of the deliveries of a lane.
 
-use super::{Aside, DeadAgain, NewDead};
+use super::{Aside, DeadAgain, NewDead, Omission};
 
 /// Results of deliveries: one change of a lane's state.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +17,8 @@ pub struct Ends {
     pub revived: Vec<i64>,
     /// Dead letters whose retry failed.
     pub dead_again: Vec<DeadAgain>,
+    /// Events that are skipped.
+    pub omitted: Vec<Omission>,
 }
 
 impl Ends {
@@ -28,5 +30,6 @@ impl Ends {
             && self.dead.is_empty()
             && self.revived.is_empty()
             && self.dead_again.is_empty()
+            && self.omitted.is_empty()
     }
 }

@@ -11,6 +11,8 @@ pub struct EventQuery {
     /// Only events with this `eventName`.
     pub name: Option<String>,
     pub source: Option<String>,
+    /// Leaves out the events that bikhook itself creates.
+    pub without_own: bool,
     /// Only events received at this time or later.
     pub since: Option<Timestamp>,
     /// Only events received before this time.

@@ -9,6 +9,7 @@ use super::History;
 use crate::{
     clock::Timestamp,
     event::{Class, Event, OrderKey},
+    names::names,
 };
 
 /// Identifies a lane of a handler.
@@ -98,23 +99,57 @@ pub struct Aside {
     pub history: History,
 }
 
-/// The state of an event in one of a handler's own lanes: the lane of the event's class.
+/// The state of an event in one of a handler's own lanes: the lane of the event's class. Deliveries by replays are not
+/// counted: an event that the own lane skipped stays skipped after a replay has delivered it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "Passage")]
 pub struct HandlerProgress {
     pub handler: Arc<str>,
     #[serde(rename = "lane")]
     pub class: Class,
+    pub state: DeliveryState,
+    /// Who skipped the event or dropped its dead letter; null otherwise.
+    pub by: Option<Arc<str>>,
     /// The lane is done with this event and all earlier ones. A lane is done with an event that was delivered, filtered
     /// out, set aside or skipped, that became a dead letter, or that is older than the handler's start.
     pub passed: bool,
-    /// When the lane was done with the event and all earlier ones; null if the lane is not done with them yet, or if
-    /// the time is not stored.
+    /// When the event got its state; for a delivered event, when the lane was done with it and all earlier ones. Null
+    /// if the event waits, is not wanted or is older than the handler's start, or if the time is not stored or no
+    /// longer stored.
     pub at: Option<Timestamp>,
     /// The event is set aside and is tried again later.
     pub aside: bool,
     /// The id of the dead letter that the event became; null if it became none, or if the dead letter was deleted.
     pub dead: Option<i64>,
+}
+
+names! {
+    /// The state of an event in a handler's own lane. Deliveries by replays are not counted.
+    #[derive(Serialize, JsonSchema)]
+    #[serde(rename_all = "lowercase")]
+    pub enum DeliveryState {
+        /// The event is not delivered yet. An event is also waiting while its lane is not done with all earlier events.
+        Waiting = "waiting",
+        /// The event was delivered.
+        Delivered = "delivered",
+        /// The handler's filter, as it is now, does not select the event.
+        #[serde(rename = "not wanted")]
+        NotWanted = "not wanted",
+        /// The event is older than the handler's start.
+        #[serde(rename = "before start")]
+        BeforeStart = "before start",
+        /// The event is set aside and is tried again later.
+        #[serde(rename = "set aside")]
+        SetAside = "set aside",
+        /// The event is a dead letter.
+        Dead = "dead",
+        /// An operator skipped the event.
+        Skipped = "skipped",
+        /// The event became a dead letter, and an operator dropped it.
+        Dropped = "dropped",
+        /// The event became a dead letter, and retention deleted it.
+        Expired = "expired",
+    }
 }
 
 /// Events of one or both classes, in order of seq.

@@ -13,6 +13,7 @@ mod events;
 mod history;
 mod lane;
 mod notice;
+mod omission;
 mod place;
 mod quarantine;
 mod replay;
@@ -25,7 +26,10 @@ pub use ends::Ends;
 pub use error::{Error, JournalOpenError};
 pub use events::{EventPage, EventQuery};
 pub use history::{History, Try};
-pub use lane::{Aside, Claim, Enrolment, HandlerProgress, LaneId, LaneStart, LaneState, Pause, Pauses};
+pub use lane::{
+    Aside, Claim, DeliveryState, Enrolment, HandlerProgress, LaneId, LaneStart, LaneState, Pause, Pauses,
+};
+pub use omission::{Omission, OmissionCause};
 pub use place::{HandlerPlace, LanePlace, RenameError, RenameRefusal};
 pub use quarantine::{QuarantineEntry, QuarantineQuery};
 pub use replay::{NewReplay, Replay, ReplayState, Replays};
@@ -114,8 +118,9 @@ pub trait Journal: Send + Sync + 'static {
     /// Marks dead letters for retry by their handler's own lanes. Resolves, once durable, to the ids that exist.
     fn retry_dead(&self, ids: Vec<i64>) -> JournalFuture<'_, Vec<i64>>;
 
-    /// Deletes dead letters permanently. Resolves, once durable, to the ids that existed.
-    fn drop_dead(&self, ids: Vec<i64>) -> JournalFuture<'_, Vec<i64>>;
+    /// Deletes dead letters permanently, and records the user who decided it. Resolves, once durable, to the ids that
+    /// existed.
+    fn drop_dead(&self, ids: Vec<i64>, by: Arc<str>) -> JournalFuture<'_, Vec<i64>>;
 
     /// A version number that increases whenever dead letters are marked for retry.
     fn retries(&self) -> watch::Receiver<u64>;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     admin::{AdminState, chunks::each, error::RequestError, selection::EventSelection, wire::LIMIT},
-    journal::{Cause, DeadLetter, DeadQuery, Error, Journal},
+    journal::{Cause, DeadLetter, DeadQuery, Error},
 };
 
 /// A selection of dead letters. Every member that is set must match.
@@ -68,14 +68,13 @@ impl DeadAction {
         shared: &AdminState,
         selection: DeadSelection,
     ) -> Result<ChangeResult, RequestError> {
-        let journal = &*shared.parts.journal;
         let result = match selection {
             DeadSelection::Ids(ids) => {
-                let done = self.on_ids(journal, ids.clone()).await?;
+                let done = self.on_ids(shared, ids.clone()).await?;
                 let unknown = ids.into_iter().filter(|id| !done.contains(id)).collect();
                 ChangeResult { changed: done.len(), newest: None, unknown }
             }
-            DeadSelection::Matching(filter) => self.on_matching(journal, &filter).await?,
+            DeadSelection::Matching(filter) => self.on_matching(shared, &filter).await?,
         };
         let (user, changed) = (shared.user(), result.changed);
         match self {
@@ -91,10 +90,11 @@ impl DeadAction {
     }
 
     /// Acts on the dead letters with these ids. Returns the ids that existed.
-    async fn on_ids(self, journal: &dyn Journal, ids: Vec<i64>) -> Result<Vec<i64>, Error> {
+    async fn on_ids(self, shared: &AdminState, ids: Vec<i64>) -> Result<Vec<i64>, Error> {
+        let journal = &shared.parts.journal;
         match self {
             Self::Retry => journal.retry_dead(ids).await,
-            Self::Drop => journal.drop_dead(ids).await,
+            Self::Drop => journal.drop_dead(ids, shared.recorded_user()).await,
             Self::Count => {
                 let mut known = Vec::new();
                 for id in ids {
@@ -109,9 +109,10 @@ impl DeadAction {
     /// are not affected.
     async fn on_matching(
         self,
-        journal: &dyn Journal,
+        shared: &AdminState,
         filter: &DeadFilter,
     ) -> Result<ChangeResult, RequestError> {
+        let journal = &shared.parts.journal;
         let mut before = filter.before;
         let mut end = ChangeResult { changed: 0, newest: None, unknown: Vec::new() };
         loop {
@@ -127,7 +128,7 @@ impl DeadAction {
                 // These dead letters were just read, so they are not looked up again.
                 Self::Count => ids.len(),
                 _ if ids.is_empty() => 0,
-                _ => self.on_ids(journal, ids).await?.len(),
+                _ => self.on_ids(shared, ids).await?.len(),
             };
         }
     }

@@ -6,7 +6,7 @@ use crate::{
     admin::{
         AdminState,
         error::RequestError,
-        wire::{Believed, REASON_CHARS},
+        wire::{Believed, REASON_CHARS, Skipped},
     },
     dispatch::LaneStatus,
     journal::{Pause, RenameError, RenameRefusal},
@@ -46,20 +46,34 @@ pub(in crate::admin) async fn resume(shared: &AdminState, handler: &Arc<str>) ->
     Ok(resumed)
 }
 
-/// Makes each lane of a handler skip all events below the seq `before`. Returns how many lanes got the command; an
-/// error if none did.
+/// Makes each lane of a handler skip all undelivered events below the seq `before`, or only counts them. Returns an
+/// error if every lane has ended. Events that cannot be read are skipped, too; their number is then unknown.
 pub(in crate::admin) async fn skip(
     shared: &AdminState,
     handler: &str,
     before: u64,
-) -> Result<usize, RequestError> {
+    dry_run: bool,
+) -> Result<Skipped, RequestError> {
     let handler = &*running_handler(shared, handler)?;
-    let lanes = shared.parts.desk.skip(handler, before).await;
+    let by = (!dry_run).then(|| shared.recorded_user());
+    let skips = shared.parts.desk.skip(handler, before, by.as_ref()).await;
+    let (lanes, in_flight) = (skips.lanes(), skips.in_flight());
     if lanes == 0 {
         return Err(RequestError::LanesEnded(handler.to_owned()));
     }
-    tracing::info!(user = shared.user(), handler, before, "events skipped by an operator");
-    Ok(lanes)
+    // Logged before the count, which may fail or take longer than the request may.
+    if !dry_run {
+        tracing::warn!(user = shared.user(), handler, before, in_flight, "events skipped by an operator");
+    }
+    let counted = skips.count().await;
+    match &counted {
+        Ok(skipped) if !dry_run => tracing::info!(handler, before, skipped, "skipped events counted"),
+        Ok(_) => {}
+        Err(error) => {
+            tracing::warn!(handler, before, error = error.class(), "undelivered events cannot be counted");
+        }
+    }
+    Ok(Skipped { handler: handler.to_owned(), before, lanes, events: counted.ok(), in_flight, dry_run })
 }
 
 /// Moves a handler's state in the journal to another name. Fails if the old name is still configured.

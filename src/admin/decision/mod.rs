@@ -7,6 +7,8 @@ pub(super) mod handlers;
 pub(super) mod quarantine;
 pub(super) mod replays;
 
+use std::sync::Arc;
+
 use super::AdminState;
 
 impl AdminState {
@@ -14,6 +16,11 @@ impl AdminState {
     /// configured. If credentials are configured, every decision requires them.
     pub(super) fn user(&self) -> &str {
         self.known_user().unwrap_or("without credentials")
+    }
+
+    /// The user as it is recorded with a decision.
+    pub(super) fn recorded_user(&self) -> Arc<str> {
+        self.known_user().unwrap_or("an operator").into()
     }
 
     /// The user of the configured credentials, if there are any.

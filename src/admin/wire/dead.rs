@@ -8,6 +8,7 @@ use serde_json::{Map, Value, value::RawValue};
 
 use super::Word;
 use crate::{
+    admin::page::Redaction,
     clock::Timestamp,
     event::{Class, Event, WORD_CHARS, excerpt},
     journal::{Cause, DeadLetter, History},
@@ -21,7 +22,7 @@ pub(crate) struct DeadList {
     pub next: Option<i64>,
 }
 
-/// A dead letter in a list. It contains no personal data.
+/// A dead letter in a list. What its error quotes is masked.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "DeadLetter")]
@@ -34,6 +35,8 @@ pub(crate) struct DeadRow {
     pub received_at: Timestamp,
     pub source: Arc<str>,
     pub event_name: String,
+    /// BIK's id of the first message in the event; null if there is none.
+    pub message_id: Option<String>,
     #[schemars(with = "Cause")]
     pub cause: Word,
     /// Number of attempts to deliver the event so far.
@@ -42,6 +45,8 @@ pub(crate) struct DeadRow {
     pub died_at: Timestamp,
     /// The dead letter is marked for retry.
     pub retrying: bool,
+    /// The last error; the details that it quotes are masked.
+    pub failure: String,
 }
 
 impl From<&DeadLetter> for DeadRow {
@@ -53,11 +58,13 @@ impl From<&DeadLetter> for DeadRow {
             seq: dead.event.seq,
             received_at: dead.event.came_at,
             source: Arc::clone(&dead.event.source),
+            message_id: dead.event.element.view().message_ids().next().map(str::to_owned),
             event_name: excerpt(dead.event.element.name(), WORD_CHARS).into_owned(),
             cause: dead.cause.as_str().into(),
             attempts: dead.attempts,
             died_at: dead.died_at,
             retrying: dead.retrying,
+            failure: Redaction { is_off: false }.error(&dead.error),
         }
     }
 }

@@ -118,13 +118,16 @@ pub(crate) struct Believed {
     pub classes: Vec<String>,
 }
 
-/// The body `{"before": SEQ}` or `{"before": TIME}`.
+/// The body `{"before": SEQ}` or `{"before": TIME}`, with `"dryRun": true` to only count the events.
 #[derive(Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[schemars(extend("example" = {"before": 1}))]
 pub(crate) struct SkipRequest {
     /// Skip the undelivered events below this seq, or those received before this time.
     pub before: Before,
+    /// Count the events and skip none.
+    #[serde(default)]
+    pub dry_run: bool,
 }
 
 /// A position in the journal: a seq or a time.
@@ -135,12 +138,20 @@ pub(crate) enum Before {
     Time(Timestamp),
 }
 
-/// The handler, the seq before which events are skipped, and the number of lanes.
+/// The handler, the seq before which events are skipped, and how many there are.
 #[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct Skipped {
     pub handler: String,
     /// The undelivered events below this seq are skipped.
     pub before: u64,
     /// Number of lanes that skip their events.
     pub lanes: usize,
+    /// Number of undelivered events that are skipped, of both lanes. Events that the handler does not want are not
+    /// counted. Null if the events could not be counted; they are skipped nevertheless.
+    pub events: Option<u64>,
+    /// Number of events whose delivery is in flight. Such an event is skipped only if its delivery fails.
+    pub in_flight: u64,
+    /// The events are only counted.
+    pub dry_run: bool,
 }

@@ -1,12 +1,18 @@
 //! The data of insight: messages, customers, figures, and the progress of insight. The rows are those of
 //! [`insight::ask`](crate::insight::ask).
 
+use std::{borrow::Cow, fmt};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::Timestamp,
-    insight::ask::{ArrivalRow, Contact, ConversationEntry, MessageRow, SourceRow},
+    event::MessageContent,
+    insight::{
+        MessageState,
+        ask::{ArrivalRow, Contact, ConversationEntry, MessageRow, SourceRow, Timeline},
+    },
 };
 
 /// A page of messages: the answer to `GET messages`.
@@ -23,6 +29,47 @@ pub(crate) struct TimelineList<R> {
     pub messages: Vec<R>,
 }
 
+/// A message with every event that reported it, and its content.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Timeline")]
+pub(crate) struct TimelineReport<S = MessageState> {
+    #[serde(flatten)]
+    pub timeline: Timeline<S>,
+    #[serde(flatten)]
+    pub content: ShownContent,
+}
+
+/// The content of a message as people read it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(!default)]
+pub(crate) struct ShownContent {
+    /// The text of the message, the title of what the customer chose, the caption of a file, or another detail; the
+    /// newest one if the message was edited. Null if there is none, if the message was deleted, or if the journal no
+    /// longer has its event.
+    pub text: Option<String>,
+    /// The kind of the content, such as `image`, `order of 2 items` or `deleted message`; null for a text and for what
+    /// the customer chose.
+    pub content: Option<String>,
+    /// Whether the customer edited the message.
+    pub edited: bool,
+}
+
+impl From<MessageContent<'_>> for ShownContent {
+    fn from(MessageContent { label, text }: MessageContent<'_>) -> Self {
+        Self { text: text.map(Cow::into_owned), content: label.map(Cow::into_owned), edited: false }
+    }
+}
+
+impl fmt::Display for ShownContent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { text, content, edited } = self;
+        let parts: Vec<&str> = content.as_deref().into_iter().chain(text.as_deref()).collect();
+        f.write_str(&parts.join(": "))?;
+        if *edited { f.write_str(" (edited)") } else { Ok(()) }
+    }
+}
+
 /// A page of customers: the answer to `GET contacts`.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct ContactList {
@@ -32,10 +79,14 @@ pub(crate) struct ContactList {
     pub next: Option<i64>,
 }
 
-/// The customers who wrote and have no answer yet: the answer to `GET contacts/waiting`.
+/// The customers who wait for an answer: the answer to `GET contacts/waiting`.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WaitingList {
     pub contacts: Vec<Contact>,
+    /// Number of all customers who have waited for at most 24 hours; counted up to 10,000.
+    pub waiting: usize,
+    /// Number of all customers who have waited for more than 24 hours; counted up to 10,000.
+    pub missed: usize,
 }
 
 /// The customer, and a page of the conversation with the texts of its messages.
@@ -54,9 +105,9 @@ pub(crate) struct ConversationPage {
 pub(crate) struct EntryRow {
     #[serde(flatten)]
     pub entry: ConversationEntry,
-    /// The text of the message; null if the entry is not a message, if the message has no text, or if the journal no
-    /// longer has its event.
-    pub text: Option<String>,
+    /// The content of the message; null and false if the entry is not a message.
+    #[serde(flatten)]
+    pub content: ShownContent,
 }
 
 /// The rows of `GET funnel` or `GET failures`, with the period and the dimensions of the query.

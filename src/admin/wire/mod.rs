@@ -28,7 +28,7 @@ pub(crate) use handlers::{
 };
 pub(crate) use insight::{
     ArrivalList, ContactList, ConversationPage, EntryRow, FigureList, InsightProgress, MessageList,
-    SourceList, SourceReport, TimelineList, WaitingList,
+    ShownContent, SourceList, SourceReport, TimelineList, TimelineReport, WaitingList,
 };
 pub(crate) use quarantine::{
     QuarantineDetail, QuarantineList, QuarantineRow, Retried, RetriedList, RetryOutcome,

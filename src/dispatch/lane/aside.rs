@@ -39,6 +39,7 @@ impl Lane {
         };
         self.publisher.failed(&trouble.class, now);
         if self.window.is_skipped(seq) {
+            self.omit(seq, seq);
             return self.release(seq, now);
         }
         trace.unanswered |= trouble.about == About::Unanswered;

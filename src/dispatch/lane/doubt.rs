@@ -53,8 +53,7 @@ impl Lane {
     /// Handles a failure about the event itself. `beside`: other events of the same delivery succeeded.
     pub(super) fn event_failed(&mut self, seq: u64, mut trouble: Trouble, beside: bool, now: Timestamp) {
         if self.window.is_skipped(seq) {
-            self.window.remove(seq);
-            return;
+            return self.window.remove_skipped(seq);
         }
         let Some(entry) = self.window.get_mut(seq) else { return };
         entry.repetitions += u32::from(trouble.about == About::Repetition);

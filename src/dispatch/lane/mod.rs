@@ -15,10 +15,12 @@ mod opening;
 mod publish;
 mod replay;
 mod running;
+mod skip;
 mod start;
 
 pub use replay::ReplayPart;
 pub use running::Ended;
+pub use skip::LaneSkip;
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -27,7 +29,7 @@ use std::{
 };
 
 use tokio::{
-    sync::watch,
+    sync::{oneshot, watch},
     task::{AbortHandle, Id, JoinError, JoinSet},
 };
 
@@ -41,8 +43,8 @@ use super::{
     window::Window,
 };
 use crate::{
-    clock::{Clock, Timestamp},
-    event::Event,
+    clock::Timestamp,
+    event::{Class, Event},
     handler::About,
     journal::{self, Ends, LaneId, LaneState, Pauses, Replays},
 };
@@ -63,10 +65,17 @@ pub enum Turn {
 }
 
 /// An operator's command to a lane.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Command {
-    /// Skip every event below this seq.
-    SkipTo(u64),
+    /// Skip every undelivered event below a seq, or count them.
+    Skip {
+        /// The seq; its event is not skipped.
+        before: u64,
+        /// The user who decided it; `None` only counts.
+        by: Option<Arc<str>>,
+        /// Gets the counts.
+        reply: oneshot::Sender<LaneSkip>,
+    },
     /// Immediately retry all events that wait for a retry.
     Retry,
     /// Until the next success, make a dead letter of every event up to `upto` that fails with this class.
@@ -128,6 +137,8 @@ pub struct Lane {
     gone: Option<String>,
     /// The failures that an operator believes to be final.
     believed: Option<BelievedRefusals>,
+    /// Who last skipped events of the lane, and when.
+    skipped_by: Option<(Arc<str>, Timestamp)>,
     /// Number of claimed events that the filters select; counted for replays only.
     claimed: u64,
     redelivered: Redelivered,
@@ -217,6 +228,7 @@ impl Lane {
             claimed: 0,
             logged_full: false,
             believed: None,
+            skipped_by: None,
             tip: journal.tip(),
             retries: journal.retries(),
             // The handler's own lanes deliver retried dead letters, including those of a replay.
@@ -239,9 +251,14 @@ impl Lane {
         self.publisher.status.subscribe()
     }
 
-    /// The clock of the lane's journal.
-    pub(super) fn clock(&self) -> Clock {
-        self.context.journal.clock().clone()
+    /// The class of the lane's events.
+    pub(super) const fn class(&self) -> Class {
+        self.id.class
+    }
+
+    /// The handler of the lane.
+    pub(super) fn context(&self) -> Arc<HandlerContext> {
+        Arc::clone(&self.context)
     }
 
     /// Runs one turn and never waits for a destination. `now` must not be lower than in the turn before.
@@ -293,6 +310,9 @@ impl Lane {
 
     /// Hands the results of deliveries and the cursor to the journal.
     async fn settle(&mut self) -> Result<(), journal::Error> {
+        for seq in self.window.take_failed_skipped() {
+            self.omit(seq, seq);
+        }
         let done_to = self.window.done_to();
         if done_to > self.settled_to {
             self.ends.cursor = Some(done_to);

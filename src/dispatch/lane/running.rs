@@ -89,13 +89,10 @@ impl Lane {
         match command {
             Command::Retry => self.retry_now(now),
             Command::Believe { upto, class } => self.believe(upto, class),
-            Command::SkipTo(seq) => {
-                let mut skipped = self.window.skip_to(seq);
-                for aside in self.aside.below(seq) {
-                    self.release(aside, Timestamp::default());
-                    skipped += 1;
-                }
-                tracing::warn!(lane = %self.name(), before_seq = seq, skipped, "events skipped by an operator");
+            Command::Skip { before, by, reply } => {
+                let skip = self.skip(before, by, now);
+                // Nobody waits for the counts if the request was cancelled.
+                let _ = reply.send(skip);
             }
         }
     }

@@ -108,6 +108,7 @@ impl DatabaseFile {
         connection.pragma_update(None, "cache_size", -8 * 1024).map_err(engine)?;
         migrate(&mut connection).map_err(engine)?;
         connection.execute_batch(DEAD_BY_AGE).map_err(engine)?;
+        connection.execute_batch(include_str!("schema-omitted.sql")).map_err(engine)?;
         Ok(connection)
     }
 
@@ -246,6 +247,13 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     if found == FORMAT {
         return Ok(());
     }
+    if found > 0 {
+        tracing::info!(
+            from = found,
+            to = FORMAT,
+            "migration of the journal started; older versions cannot open it"
+        );
+    }
     let transaction = connection.transaction()?;
     match found {
         0 => transaction.execute_batch(include_str!("schema.sql"))?,
@@ -257,5 +265,9 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     }
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", FORMAT)?;
-    transaction.commit()
+    transaction.commit()?;
+    if found > 0 {
+        tracing::info!(from = found, to = FORMAT, "migration of the journal finished");
+    }
+    Ok(())
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     event::{Class, Draft},
-    journal::{Aside, Ends, Enrolment, LaneId, LaneStart, NewDead, notice},
+    journal::{Aside, Ends, Enrolment, LaneId, LaneStart, NewDead, Omission, OmissionCause, notice},
 };
 
 /// The longest plausible time from [`NewDead::at`] to the settle of the dead letter. A longer time shows that the clock
@@ -31,8 +31,42 @@ pub(super) fn mark_settled(ids: &str) -> String {
     )
 }
 
+/// SQL that records why events were not delivered, before their dead letters are deleted. The handler's own lane may
+/// have delivered an event that became a dead letter of a replay, so there only an existing record is updated. `ids` is
+/// as in [`mark_settled`]; `at` and `by` are SQL values.
+pub(super) fn record_deleted(ids: &str, cause: OmissionCause, at: &str, by: &str) -> [String; 2] {
+    let cause = cause.as_str();
+    [
+        format!(
+            "UPDATE omitted SET cause = '{cause}', at = {at}, user = {by} FROM dead
+             WHERE dead.id IN {ids} AND dead.replay != 0
+               AND omitted.lane = dead.lane AND omitted.last = dead.seq AND omitted.first = dead.seq"
+        ),
+        format!(
+            "INSERT INTO omitted (lane, first, last, cause, at, user)
+               SELECT lane, seq, seq, '{cause}', {at}, {by} FROM dead WHERE id IN {ids} AND replay = 0"
+        ),
+    ]
+}
+
+/// Deletes dead letters that a user drops, and records that. Returns the ids that existed.
+pub(super) fn drop_dead(
+    connection: &Connection,
+    ids: &[i64],
+    by: &str,
+    now: Moment,
+) -> rusqlite::Result<Vec<i64>> {
+    for sql in record_deleted("(?1)", OmissionCause::Dropped, "?2", "?3") {
+        let mut record = connection.prepare_cached(&sql)?;
+        for id in ids {
+            record.execute(params![id, now.at.as_ms(), by])?;
+        }
+    }
+    delete_dead(connection, ids)
+}
+
 /// Deletes dead letters that were dropped or delivered. Returns the ids that existed.
-pub(super) fn delete_dead(connection: &Connection, ids: &[i64]) -> rusqlite::Result<Vec<i64>> {
+fn delete_dead(connection: &Connection, ids: &[i64]) -> rusqlite::Result<Vec<i64>> {
     each(connection, ids, &mark_settled("(?1)"))?;
     each(connection, ids, "DELETE FROM dead WHERE id = ?1")
 }
@@ -54,7 +88,8 @@ pub(super) fn each(connection: &Connection, ids: &[i64], sql: &str) -> rusqlite:
 pub(super) struct Lanes {
     known: HashMap<LaneId, KnownLane>,
     pending: BTreeMap<LaneId, PendingLane>,
-    /// The pending changes of dead letters, in order. The other parts of these settles are in `pending`.
+    /// The pending changes of dead letters and the skipped events, in order. The other parts of these settles are in
+    /// `pending`.
     pending_dead: Vec<(LaneId, Ends)>,
     pending_since: Option<Instant>,
     /// When a commit with the pending settles last failed.
@@ -152,6 +187,10 @@ impl Lanes {
                 )?;
                 let id = connection.last_insert_rowid();
                 record_cursor(connection, id, cursor, now)?;
+                if cursor > 0 {
+                    let (cause, at, by) = (OmissionCause::Start, now.at, "".into());
+                    record_omission(connection, id, &Omission { first: 1, last: cursor, cause, at, by })?;
+                }
                 enrolled.lanes.push(StoredLane { lane, id, cursor });
             }
         }
@@ -218,6 +257,9 @@ impl Lanes {
         let mut notices = Vec::new();
         for (id, ends) in &self.pending_dead {
             let Some(lane) = self.known.get(id) else { continue };
+            for omission in &ends.omitted {
+                record_omission(connection, lane.home, omission)?;
+            }
             for (dead_id, dead) in write_dead(connection, *lane, ends, now)? {
                 notices
                     .extend(self.announces_dead.then(|| notice::of_dead_letter(dead_id, id, dead)).flatten());
@@ -343,6 +385,10 @@ fn write_dead<'a>(
     for dead in &ends.dead {
         new.extend(store_dead(connection, lane, dead, now)?.map(|id| (id, dead)));
     }
+    // The event may have had an earlier dead letter that was dropped.
+    let withdraw =
+        "DELETE FROM omitted WHERE (lane, last, first) IN (SELECT lane, seq, seq FROM dead WHERE id = ?1)";
+    each(connection, &ends.revived, withdraw)?;
     delete_dead(connection, &ends.revived)?;
     for again in &ends.dead_again {
         connection
@@ -387,6 +433,16 @@ fn store_dead(
         lane.replay,
         now.era
     ];
+    if lane.replay != 0 {
+        // If this replaces a dead letter of the handler's own lane, the own lane did not deliver the event. This record
+        // is not shown as long as the dead letter exists, and is updated or deleted together with it.
+        connection
+            .prepare_cached(
+                "INSERT INTO omitted (lane, first, last, cause, at, user)
+                   SELECT lane, seq, seq, ?3, ?4, '' FROM dead WHERE lane = ?1 AND seq = ?2 AND replay = 0",
+            )?
+            .execute(params![lane.home, event.seq, OmissionCause::Dropped.as_str(), now.at.as_ms()])?;
+    }
     let updated = connection
         .prepare_cached(
             "UPDATE dead SET cause = ?6, attempts = ?7, error = ?8, died_at = ?9, history = ?10, replay = ?11, era = ?12
@@ -404,6 +460,17 @@ fn store_dead(
         )?
         .execute(values)?;
     Ok(Some(connection.last_insert_rowid()))
+}
+
+/// Records events that are not delivered.
+fn record_omission(connection: &Connection, lane: i64, omission: &Omission) -> rusqlite::Result<()> {
+    let Omission { first, last, cause, at, by } = omission;
+    connection
+        .prepare_cached(
+            "INSERT INTO omitted (lane, first, last, cause, at, user) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![lane, first, last, cause.as_str(), at.as_ms(), &**by])?;
+    Ok(())
 }
 
 /// Adds a row to the cursor history.
@@ -438,6 +505,7 @@ mod tests {
     fn lanes() -> (Connection, Lanes, LaneId) {
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch(include_str!("schema.sql")).unwrap();
+        connection.execute_batch(include_str!("schema-omitted.sql")).unwrap();
         let mut lanes = Lanes::load(&connection).unwrap();
         let crm = Enrolment { handler: "crm".into(), start: Some(LaneStart::Beginning), dead_letters: false };
         let enrolled = lanes.enrol(&connection, &[crm], 0, NOW).unwrap();

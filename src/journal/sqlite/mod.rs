@@ -177,9 +177,16 @@ impl Journal for SqliteJournal {
             if let Some(refusal) = refused {
                 return Err(refusal.into());
             }
+            let labels = vec![("handler", Arc::clone(&old))];
             let renamed = self.change(JournalChange::Rename { old, new }).await?;
-            // The check above allowed the rename. If the transaction refused it, the delivery state changed in between.
-            if renamed.is_empty() { Err(RenameRefusal::Progressed.into()) } else { Ok(()) }
+            if renamed.is_empty() {
+                // The check above allowed the rename. If the transaction refused it, the delivery state changed in
+                // between.
+                return Err(RenameRefusal::Progressed.into());
+            }
+            // Otherwise the metric would show the last number of dead letters under the old name for ever.
+            self.shared.metrics.dead_letters.remove(&labels);
+            Ok(())
         })
     }
 
@@ -259,8 +266,8 @@ impl Journal for SqliteJournal {
         Box::pin(self.change(JournalChange::RetryDead(ids)))
     }
 
-    fn drop_dead(&self, ids: Vec<i64>) -> JournalFuture<'_, Vec<i64>> {
-        Box::pin(self.change(JournalChange::DropDead(ids)))
+    fn drop_dead(&self, ids: Vec<i64>, by: Arc<str>) -> JournalFuture<'_, Vec<i64>> {
+        Box::pin(self.change(JournalChange::DropDead { ids, by }))
     }
 
     fn retries(&self) -> watch::Receiver<u64> {

@@ -48,8 +48,8 @@ pub(super) enum JournalChange {
     },
     /// Mark dead letters, by id, for retry.
     RetryDead(Vec<i64>),
-    /// Delete dead letters, by id.
-    DropDead(Vec<i64>),
+    /// Delete dead letters, by id, and record the user.
+    DropDead { ids: Vec<i64>, by: Arc<str> },
     /// Pause a handler: its lanes and its replays.
     Pause { handler: Arc<str>, pause: Pause },
     /// Resume a handler, by name.

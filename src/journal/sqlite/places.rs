@@ -83,6 +83,7 @@ pub(super) fn rename(connection: &Connection, old: &str, new: &str) -> rusqlite:
     }
     for sql in [
         "DELETE FROM settle WHERE lane IN (SELECT id FROM lane WHERE handler = ?1)",
+        "DELETE FROM omitted WHERE lane IN (SELECT id FROM lane WHERE handler = ?1)",
         // A later lane may get the id of a deleted one, so the marks of that id must go.
         "DELETE FROM mark WHERE EXISTS (SELECT 1 FROM lane WHERE handler = ?1
            AND mark.name BETWEEN 'settled ' || lane.id || ' ' AND 'settled ' || lane.id || '!')",

@@ -11,10 +11,10 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    event::{Class, Element, Event, OrderKey, Position, Quarantined, Reason},
+    event::{Class, Element, Event, OWN_SOURCE, OrderKey, Position, Quarantined, Reason},
     journal::{
-        Aside, Cause, Claim, DeadLetter, DeadQuery, Error, EventPage, EventQuery, HandlerProgress, History,
-        LaneId, LaneState, QuarantineEntry, QuarantineQuery,
+        Aside, Cause, Claim, DeadLetter, DeadQuery, DeliveryState, Error, EventPage, EventQuery,
+        HandlerProgress, History, LaneId, LaneState, OmissionCause, QuarantineEntry, QuarantineQuery,
     },
 };
 
@@ -204,9 +204,11 @@ fn event_rows(connection: &Connection, query: &EventQuery) -> rusqlite::Result<(
     let from = end.saturating_sub(PAGE).max(low);
     let mut select = connection.prepare_cached(&format!(
         "{EVENT} WHERE seq >= ?1 AND seq < ?2 AND (?3 IS NULL OR name = ?3) AND (?4 IS NULL OR source = ?4)
-         ORDER BY seq DESC"
+           AND (?5 IS NULL OR source <> ?5) ORDER BY seq DESC"
     ))?;
-    let (rows, stopped_at) = take(select.query(params![from, end, query.name, query.source])?, query.limit)?;
+    let without = query.without_own.then_some(OWN_SOURCE);
+    let found = select.query(params![from, end, query.name, query.source, without])?;
+    let (rows, stopped_at) = take(found, query.limit)?;
     let searched_to = stopped_at.unwrap_or(from);
     let next = if searched_to > low { Some(searched_to) } else { ranges.pop().map(|(_, end)| end) };
     Ok((rows, next))
@@ -274,25 +276,45 @@ pub(super) fn handler_progress(
     // the event and one at or after it.
     connection
         .prepare_cached(
-            "SELECT handler, cursor >= ?2,
+            "SELECT lane.handler, lane.cursor >= ?2,
                (SELECT at FROM settle WHERE lane = lane.id AND upto >= ?2
                   AND EXISTS (SELECT 1 FROM settle AS before WHERE before.lane = lane.id AND before.upto < ?2)
                 ORDER BY upto, settle.id LIMIT 1),
-               EXISTS (SELECT 1 FROM aside WHERE aside.lane = lane.id AND seq = ?2),
-               (SELECT max(id) FROM dead WHERE dead.lane = lane.id AND seq = ?2)
-             FROM lane WHERE class = ?1 AND replay = 0 ORDER BY handler",
+               (SELECT since FROM aside WHERE aside.lane = lane.id AND seq = ?2),
+               dead.id, dead.died_at, omitted.cause, omitted.at, omitted.user
+             FROM lane
+               LEFT JOIN dead ON dead.id = (SELECT max(id) FROM dead WHERE dead.lane = lane.id AND seq = ?2)
+               LEFT JOIN omitted ON omitted.id = coalesce(
+                 (SELECT id FROM omitted AS one
+                  WHERE one.lane = lane.id AND one.last = ?2 AND one.first = ?2 LIMIT 1),
+                 (SELECT id FROM omitted AS many
+                  WHERE many.lane = lane.id AND many.last >= ?2 AND many.first <= ?2 AND many.first < many.last
+                  ORDER BY many.last LIMIT 1))
+             WHERE lane.class = ?1 AND lane.replay = 0 ORDER BY lane.handler",
         )?
-        .query_map(params![class_number(class), seq], |row| {
-            Ok(HandlerProgress {
-                handler: row.get(0)?,
-                class,
-                passed: row.get(1)?,
-                at: row.get::<_, Option<i64>>(2)?.map(Timestamp::from_ms),
-                aside: row.get(3)?,
-                dead: row.get(4)?,
-            })
-        })?
+        .query_map(params![class_number(class), seq], |row| progress(row, class))?
         .collect()
+}
+
+fn progress(row: &Row<'_>, class: Class) -> rusqlite::Result<HandlerProgress> {
+    let time = |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<i64>>(column)?.map(Timestamp::from_ms));
+    let (passed, dead): (bool, Option<i64>) = (row.get(1)?, row.get(4)?);
+    let (settled_at, aside_since, died_at, omitted_at) = (time(2)?, time(3)?, time(5)?, time(7)?);
+    let cause: Option<String> = row.get(6)?;
+    let by: Option<Arc<str>> = row.get::<_, Option<Arc<str>>>(8)?.filter(|user| !user.is_empty());
+    let (state, at) = match cause.as_deref().and_then(OmissionCause::from_name) {
+        _ if aside_since.is_some() => (DeliveryState::SetAside, aside_since),
+        _ if dead.is_some() => (DeliveryState::Dead, died_at),
+        Some(OmissionCause::Start) => (DeliveryState::BeforeStart, None),
+        Some(OmissionCause::Skipped) => (DeliveryState::Skipped, omitted_at),
+        Some(OmissionCause::Dropped) => (DeliveryState::Dropped, omitted_at),
+        Some(OmissionCause::Expired) => (DeliveryState::Expired, omitted_at),
+        None if passed => (DeliveryState::Delivered, settled_at),
+        None => (DeliveryState::Waiting, None),
+    };
+    let by = by.filter(|_| matches!(state, DeliveryState::Skipped | DeliveryState::Dropped));
+    let aside = aside_since.is_some();
+    Ok(HandlerProgress { handler: row.get(0)?, class, state, by, passed, at, aside, dead })
 }
 
 /// The id and the cursor of a lane.

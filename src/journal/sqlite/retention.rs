@@ -10,8 +10,12 @@ use std::{
 
 use rusqlite::{OptionalExtension, params};
 
-use super::{group::keys_of_run, lanes::mark_settled, writer::JournalWriter};
-use crate::{clock::Timestamp, event::Key, settings::Period};
+use super::{
+    group::keys_of_run,
+    lanes::{mark_settled, record_deleted},
+    writer::JournalWriter,
+};
+use crate::{clock::Timestamp, event::Key, journal::OmissionCause, settings::Period};
 
 /// Maximum number of rows deleted per slice and table.
 const SLICE: u64 = 1_000;
@@ -213,7 +217,8 @@ impl JournalWriter {
         Ok(evicted)
     }
 
-    /// Deletes old settles, dead letters and quarantine entries. Returns whether there may be more.
+    /// Deletes old settles, dead letters and quarantine entries, and what is recorded about deleted events. Returns
+    /// whether there may be more.
     fn sweep_rows(&self, now: Timestamp) -> rusqlite::Result<bool> {
         // A dead letter that is marked for retry is deleted only if its handler is not configured, because then no lane
         // retries it.
@@ -224,6 +229,7 @@ impl JournalWriter {
               ORDER BY died_at LIMIT ?1)"
         );
         let settled = mark_settled(&old);
+        let [updated, expired] = record_deleted(&old, OmissionCause::Expired, &now.as_ms().to_string(), "''");
         let dead = format!("DELETE FROM dead WHERE id IN {old}");
         let mut more = false;
         for (sql, kept) in [
@@ -240,6 +246,8 @@ impl JournalWriter {
                 SETTLES_KEPT,
             ),
             (&settled, self.settings.dead_letter_retention),
+            (&updated, self.settings.dead_letter_retention),
+            (&expired, self.settings.dead_letter_retention),
             (&dead, self.settings.dead_letter_retention),
             (
                 "DELETE FROM quarantine WHERE id IN
@@ -251,6 +259,8 @@ impl JournalWriter {
             let horizons = self.eras.horizons(now.plus_ms(-kept.as_ms()));
             more |= self.connection.execute(&format!("{horizons} {sql}"), [SLICE])? as u64 >= SLICE;
         }
+        let omitted = "DELETE FROM omitted WHERE id IN (SELECT id FROM omitted WHERE last < ?1 LIMIT ?2)";
+        more |= self.connection.execute(omitted, [self.retention.low, SLICE])? as u64 >= SLICE;
         Ok(more)
     }
 }

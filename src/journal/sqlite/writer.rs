@@ -21,7 +21,7 @@ use super::{
     eras::{Era, Eras, Moment},
     file::DatabaseFile,
     group::CommitGroup,
-    lanes::{EnrolledLanes, Lanes, StoredLane, delete_dead, each, stored_lanes},
+    lanes::{EnrolledLanes, Lanes, StoredLane, drop_dead, each, stored_lanes},
     op::{Append, JournalChange, ReplySender, WriterOp},
     pauses, places,
     presence::Tampering,
@@ -284,7 +284,7 @@ impl JournalWriter {
             JournalChange::RetryDead(ids) => {
                 each(connection, ids, "UPDATE dead SET retrying = 1 WHERE id = ?1")
             }
-            JournalChange::DropDead(ids) => delete_dead(connection, ids),
+            JournalChange::DropDead { ids, by } => drop_dead(connection, ids, by, now),
             JournalChange::Pause { handler, pause } => pauses::insert(connection, handler, pause),
             JournalChange::Resume(handler) => pauses::remove(connection, handler),
             JournalChange::StartReplay(new) => replays::insert(connection, new, now.at),

@@ -212,7 +212,7 @@ async fn dead_letters_past_the_cursor_that_are_gone_do_not_come_back() {
     let letters = world.letters().await;
     assert_eq!((letters.len(), world.state(Class::Other).await.cursor), (2, 100));
     let dropped = letters.iter().find(|letter| letter.event.seq == 102).unwrap().id;
-    world.journal.drop_dead(vec![dropped]).await.unwrap();
+    world.journal.drop_dead(vec![dropped], "ops".into()).await.unwrap();
     world.script.now(decide(false));
     assert_eq!(world.retry_all().await.len(), 1);
     world.turn_for(&mut lane, SECOND).await;

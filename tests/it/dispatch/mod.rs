@@ -14,7 +14,7 @@ mod stopping;
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::Ordering::SeqCst},
     time::Duration,
 };
 
@@ -38,6 +38,7 @@ use tokio::sync::Semaphore;
 use crate::support::{
     events::{batch, draft, incoming, status},
     journals::{Place, from_beginning, lane},
+    stub::Stub,
 };
 
 type Decide = dyn Fn(&[Delivery]) -> Result<(), Failure> + Send + Sync;
@@ -625,6 +626,32 @@ async fn a_retried_dead_letter_is_delivered_as_a_replay_and_removed() {
     assert!(world.dead().await.is_empty());
 }
 
+/// Such a lane is stuck. Nothing but the skip gets it past these events.
+#[tokio::test]
+async fn events_that_cannot_be_read_are_skipped_uncounted() {
+    let mut world = World::new(Script::well()).await;
+    world.append(statuses(0..10)).await;
+    let stub = Arc::new(Stub::over(Arc::clone(&world.journal)));
+    stub.unreadable_to.store(5, SeqCst);
+    world.journal = stub;
+    let lane = world.lane(Class::Other).await;
+    let mut control = DispatchControl::default();
+    let commands = control.add(&lane);
+    let mut status = lane.status();
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let running = tokio::spawn(lane.run(stopped, commands, SECOND));
+    status.wait_for(|lane| lane.state == LaneCondition::Stuck).await.unwrap();
+    let would = control.skip("crm", 6, None).await;
+    assert!(would.count().await.is_err());
+    let skipped = control.skip("crm", 6, Some(&"ops".into())).await;
+    assert_eq!(skipped.lanes(), 1);
+    assert!(skipped.count().await.is_err());
+    status.wait_for(|lane| lane.cursor == 10).await.unwrap();
+    assert_eq!(world.script.taken(), [6, 7, 8, 9, 10]);
+    stop.send_replace(true);
+    running.await.unwrap();
+}
+
 #[tokio::test]
 async fn skipped_events_can_be_deleted_by_retention() {
     let mut world = World::new(Script::new(|_| Err(retry()))).await;
@@ -635,8 +662,14 @@ async fn skipped_events_can_be_deleted_by_retention() {
     let commands = control.add(&lane);
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let running = tokio::spawn(lane.run(stopped, commands, SECOND));
-    assert_eq!(control.skip("crm", 291).await, 1);
-    assert_eq!(control.skip("nobody", 291).await, 0);
+    let ops = "ops".into();
+    let would = control.skip("crm", 291, None).await;
+    assert_eq!((would.lanes(), would.count().await.unwrap() + would.in_flight()), (1, 290));
+    let skipped = control.skip("crm", 291, Some(&ops)).await;
+    let events = skipped.count().await.unwrap();
+    assert_eq!(events + skipped.in_flight(), 290, "all of them, not only the claimed ones");
+    assert_eq!(control.skip("crm", 291, None).await.count().await.unwrap(), 0);
+    assert_eq!(control.skip("nobody", 291, Some(&ops)).await.lanes(), 0);
     let mut waited = 0;
     while world.state(Class::Other).await.cursor < 290 {
         waited += 1;
@@ -746,7 +779,7 @@ async fn dead_letters_that_are_dropped_before_their_retry_keep_no_others_back() 
     let mut lane = world.lane(Class::Other).await;
     world.turn_for(&mut lane, SECOND).await;
     let loaded = world.journal.retrying(self::lane("crm", Class::Other)).await.unwrap();
-    world.journal.drop_dead(loaded.iter().map(|dead| dead.id).collect()).await.unwrap();
+    world.journal.drop_dead(loaded.iter().map(|dead| dead.id).collect(), "ops".into()).await.unwrap();
     world.script.now(|_| Ok(()));
     world.journal.resume("crm".into()).await.unwrap();
     world.turn_for(&mut lane, SECOND).await;
@@ -796,7 +829,7 @@ async fn events_behind_a_skipped_one_are_delivered_also_after_a_restart() {
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let running = tokio::spawn(lane.run(stopped, commands, SECOND));
     status.wait_for(|lane| lane.failures > 0).await.unwrap();
-    control.skip("crm", 2).await;
+    control.skip("crm", 2, Some(&"ops".into())).await;
     status.wait_for(|lane| lane.set_aside == 2).await.unwrap();
     stop.send_replace(true);
     running.await.unwrap();
@@ -873,7 +906,7 @@ async fn set_aside_after_letting_go(bad: u64, calls: u64, delivered: u64) -> Vec
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let running = tokio::spawn(lane.run(stopped, commands, SECOND));
     slow.calls.subscribe().wait_for(|made| *made == calls).await.unwrap();
-    control.skip("crm", 4).await;
+    control.skip("crm", 4, Some(&"ops".into())).await;
     status.wait_for(|lane| lane.set_aside < 2).await.unwrap();
     slow.gate.add_permits(100);
     status.wait_for(|lane| lane.delivered == delivered).await.unwrap();

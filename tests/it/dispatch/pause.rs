@@ -112,7 +112,7 @@ async fn a_dead_letter_that_is_dropped_before_its_retry_is_not_delivered() {
     let ids = world.retry_all().await;
     let mut lane = world.lane(Class::Other).await;
     world.turn_for(&mut lane, SECOND).await;
-    world.journal.drop_dead(ids).await.unwrap();
+    world.journal.drop_dead(ids, "ops".into()).await.unwrap();
     world.journal.resume("crm".into()).await.unwrap();
     world.turn_for(&mut lane, HOUR).await;
     assert_eq!(world.script.taken(), [2]);

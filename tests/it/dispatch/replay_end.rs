@@ -1,7 +1,5 @@
 //! A replay whose start could not be read, or whose end could not be stored, at the first attempt.
 
-use std::sync::atomic::Ordering::SeqCst;
-
 use bikhook::{
     dispatch::{ReplayHandler, Replayer},
     journal::{NewReplay, ReplayState},
@@ -9,7 +7,7 @@ use bikhook::{
 use tokio::sync::watch;
 
 use super::*;
-use crate::{handlers::until, support::stub::Stub};
+use crate::handlers::until;
 
 /// Runs a replay of ten events from each of these seqs. Returns the deliveries after all replays have ended.
 async fn replayed(world: &mut World, stub: &Arc<Stub>, from: &[u64]) -> Vec<u64> {

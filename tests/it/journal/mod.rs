@@ -11,9 +11,9 @@ use bikhook::{
     clock::{self as wall, Timestamp},
     event::Class,
     journal::{
-        AppendBatch, AppendError, Aside, Cause, DeadAgain, DeadQuery, Ends, Enrolment, Error, EventQuery,
-        HandlerProgress, History, Journal, JournalOpenError, JournalState, LaneId, LaneStart, NewDead,
-        NewReplay, QuarantineQuery, ReplayState, RetryOf, sqlite,
+        AppendBatch, AppendError, Aside, Cause, DeadAgain, DeadQuery, DeliveryState, Ends, Enrolment, Error,
+        EventQuery, HandlerProgress, History, Journal, JournalOpenError, JournalState, LaneId, LaneStart,
+        NewDead, NewReplay, Omission, OmissionCause, QuarantineQuery, ReplayState, RetryOf, sqlite,
     },
     settings::Period,
 };
@@ -221,6 +221,12 @@ async fn an_event_stands_with_each_handler_as_its_lane_and_the_exceptions_tell()
         let passages = journal.handler_progress(class, seq).await.unwrap();
         let of = |passage: HandlerProgress| {
             assert_eq!((passage.class, passage.aside, passage.dead), (class, false, None));
+            let expected = match (&*passage.handler, passage.passed) {
+                ("late", _) => DeliveryState::BeforeStart,
+                (_, true) => DeliveryState::Delivered,
+                (_, false) => DeliveryState::Waiting,
+            };
+            assert_eq!((passage.state, passage.by), (expected, None));
             (passage.handler.to_string(), passage.passed, passage.at.map(|at| at >= before))
         };
         passages.into_iter().map(of).collect::<Vec<_>>()
@@ -237,6 +243,125 @@ async fn an_event_stands_with_each_handler_as_its_lane_and_the_exceptions_tell()
     raw.execute("DELETE FROM settle WHERE upto < 2", []).unwrap();
     assert_eq!(stands(Class::Other, 1).await[0], audit(true, None));
     assert_eq!(stands(Class::Other, 2).await[0], audit(true, None));
+}
+
+#[tokio::test]
+async fn an_event_that_was_not_delivered_says_why_and_by_whom() {
+    let place = Place::new();
+    let journal = place.open();
+    journal.append(batch((1..=6).map(|n| status(&n.to_string(), "m", "sent")))).await.unwrap();
+    journal.enrol(vec![from_beginning("audit")]).await.unwrap();
+    let (id, at) = (lane("audit", Class::Other), wall::now());
+    let skip = |first, last| Omission { first, last, cause: OmissionCause::Skipped, at, by: "ops".into() };
+    let dead = NewDead {
+        event: journal.get(2).await.unwrap().unwrap(),
+        cause: Cause::Refused,
+        attempts: 1,
+        error: "status 422".to_owned(),
+        at,
+        history: History::default(),
+    };
+    let omitted = vec![skip(1, 1), skip(4, 5)];
+    let ends = Ends { cursor: Some(6), dead: vec![dead], omitted, ..Ends::default() };
+    journal.settle(id, ends).await.unwrap();
+    journal.flush().await.unwrap();
+    let state = async |seq| {
+        let one = journal.handler_progress(Class::Other, seq).await.unwrap().remove(0);
+        (one.state, one.by.map(|by| by.to_string()), one.at == Some(at))
+    };
+    let by_ops = || Some("ops".to_owned());
+    assert_eq!(state(1).await, (DeliveryState::Skipped, by_ops(), true));
+    assert_eq!(state(2).await, (DeliveryState::Dead, None, true));
+    assert_eq!(state(3).await.0, DeliveryState::Delivered);
+    assert_eq!(state(4).await, (DeliveryState::Skipped, by_ops(), true));
+    assert_eq!(state(5).await, (DeliveryState::Skipped, by_ops(), true));
+    assert_eq!(state(6).await.0, DeliveryState::Delivered);
+    journal.drop_dead(vec![1], "night shift".into()).await.unwrap();
+    let dropped = state(2).await;
+    assert_eq!((dropped.0, dropped.1.as_deref()), (DeliveryState::Dropped, Some("night shift")));
+}
+
+#[tokio::test]
+async fn dead_letters_of_replays_do_not_hide_what_the_own_lane_did() {
+    let place = Place::new();
+    let journal = place.open();
+    journal.append(batch((1..=5).map(|n| status(&n.to_string(), "m", "sent")))).await.unwrap();
+    journal.enrol(vec![from_beginning("audit")]).await.unwrap();
+    let own = lane("audit", Class::Other);
+    let die = async |lane: &LaneId, seq| {
+        let dead = NewDead {
+            event: journal.get(seq).await.unwrap().unwrap(),
+            cause: Cause::Refused,
+            attempts: 1,
+            error: "status 422".to_owned(),
+            at: wall::now(),
+            history: History::default(),
+        };
+        journal.settle(lane.clone(), Ends { dead: vec![dead], ..Ends::default() }).await.unwrap();
+        journal.flush().await.unwrap();
+        journal.handler_progress(Class::Other, seq).await.unwrap().remove(0).dead.unwrap()
+    };
+    let state = async |seq| {
+        let one = journal.handler_progress(Class::Other, seq).await.unwrap().remove(0);
+        (one.state, one.by.map(|by| by.to_string()))
+    };
+    let dropped_by = |user: &str| (DeliveryState::Dropped, Some(user.to_owned()));
+    let delivered = (DeliveryState::Delivered, None);
+
+    // The own lane delivers event 3, skips 4 and 5, and drops or keeps the dead letters of 1 and 2.
+    let skipped =
+        Omission { first: 4, last: 5, cause: OmissionCause::Skipped, at: wall::now(), by: "ops".into() };
+    let ends = Ends { cursor: Some(5), omitted: vec![skipped], ..Ends::default() };
+    journal.settle(own.clone(), ends).await.unwrap();
+    let first = die(&own, 1).await;
+    journal.drop_dead(vec![first], "day".into()).await.unwrap();
+    die(&own, 2).await;
+    assert_eq!(state(1).await, dropped_by("day"));
+
+    let asked = NewReplay { handler: "audit".into(), after: 0, upto: 5, filter: "{}".to_owned(), rate: None };
+    let replay = journal.start_replay(asked).await.unwrap();
+    let of_replay = LaneId { replay: Some(replay), ..own.clone() };
+    let mut ids = Vec::new();
+    for seq in 1..=4 {
+        ids.push(die(&of_replay, seq).await);
+        assert_eq!(state(seq).await, (DeliveryState::Dead, None));
+    }
+    let ends = Ends { revived: vec![ids[0]], ..Ends::default() };
+    journal.settle(own, ends).await.unwrap();
+    journal.flush().await.unwrap();
+    assert_eq!(state(1).await, delivered, "its retry succeeded");
+    journal.drop_dead(ids[1..].to_vec(), "night".into()).await.unwrap();
+    assert_eq!(state(2).await, dropped_by("night"), "the replay replaced the dead letter of the own lane");
+    assert_eq!(state(3).await, delivered, "the own lane delivered it");
+    assert_eq!(state(4).await, (DeliveryState::Skipped, Some("ops".to_owned())));
+}
+
+#[tokio::test]
+async fn records_of_omitted_events_are_found_and_deleted_without_scans() {
+    let place = Place::new();
+    let journal = place.open();
+    let raw = rusqlite::Connection::open(place.path()).unwrap();
+    let plan = |sql: &str| {
+        let mut explain = raw.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let steps = explain.query_map([], |row| row.get::<_, String>(3)).unwrap();
+        steps.map(Result::unwrap).collect::<Vec<_>>().join("; ")
+    };
+    for (sql, seek) in [
+        ("SELECT id FROM omitted WHERE last < 7 LIMIT 9", "omitted_age (last<?)"),
+        (
+            "SELECT id FROM omitted WHERE lane = 1 AND last = 7 AND first = 7 LIMIT 1",
+            "omitted_event (lane=? AND last=? AND first=?)",
+        ),
+        (
+            "SELECT id FROM omitted WHERE lane = 1 AND last >= 7 AND first <= 7 AND first < last
+             ORDER BY last LIMIT 1",
+            "omitted_range (lane=? AND last>?)",
+        ),
+    ] {
+        let steps = plan(sql);
+        assert!(steps.contains(seek) && !steps.contains("SCAN"), "{steps}");
+    }
+    journal.close().await.unwrap();
 }
 
 #[tokio::test]
@@ -431,7 +556,7 @@ async fn a_dead_letter_is_retried_revived_and_dropped_by_its_number() {
     let letters = list(None).await.unwrap();
     assert_eq!(letters.len(), 1);
     assert_eq!((letters[0].attempts, letters[0].error.as_str(), letters[0].retrying), (2, "still", false));
-    assert_eq!(journal.drop_dead(vec![second]).await.unwrap(), [second]);
+    assert_eq!(journal.drop_dead(vec![second], "ops".into()).await.unwrap(), [second]);
     assert!(journal.dead_letter(second).await.unwrap().is_none());
 }
 
@@ -771,11 +896,9 @@ async fn a_journal_of_format_2_is_opened_with_everything_in_it() {
     let replay = journal.replays().borrow()[&1].clone();
     assert_eq!((replay.state, replay.request.upto), (ReplayState::Paused, 7));
     let passages = journal.handler_progress(Class::Other, 5).await.unwrap();
-    assert_eq!(
-        passages[1].at,
-        Some(Timestamp::from_ms(1_795_524_935_070)),
-        "its settles are found by the new index"
-    );
+    assert_eq!((passages[1].state, passages[1].at), (DeliveryState::Dead, Some(dead[0].died_at)));
+    let before = journal.handler_progress(Class::Other, 4).await.unwrap();
+    assert!(before[1].at.is_some(), "its settles are found by the new index: {before:?}");
     let of_replay = LaneId { replay: Some(1), ..lane("audit", Class::Other) };
     assert_eq!(journal.lane(of_replay).await.unwrap().cursor, 4);
     assert_holds_the_samples(&place, journal, &["bikhook-dead-letter", "optedOut"]).await;
