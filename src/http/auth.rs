@@ -298,6 +298,7 @@ mod tests {
             auth: AuthMode::Basic,
             credentials: BTreeMap::from([("portal".to_owned(), settings)]),
             rate: None,
+            tenant: None,
         };
         let wrong = Sources::check([("bik", &source)]).err().expect("accepted");
         format!("sources.{}", wrong[0])

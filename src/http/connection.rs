@@ -14,7 +14,7 @@ use axum::{
     Router,
     body::Body,
     http::{
-        HeaderValue, Request, Response, StatusCode,
+        HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version,
         header::{CONNECTION, EXPECT},
     },
 };
@@ -43,6 +43,9 @@ use super::{
 /// The maximum size of hyper's read buffer in bytes, unless the header limit is higher. hyper reads a body in pieces of
 /// at most the size of that buffer.
 const BUFFER: usize = 64 * 1024;
+
+/// Tells the peer after how many idle seconds the connection is closed, so that it sends no request in that moment.
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 /// A service for HTTP requests. Clones share the same state.
 pub trait Site: Clone + Send + Sync + 'static {
@@ -284,12 +287,30 @@ async fn answer<S: Site>(
     let waits = request.headers().contains_key(EXPECT);
     let has_body = !request.body().is_end_stream();
     pulse.request(has_body);
+    let asks_to_keep = request.version() == Version::HTTP_11 && !asks_to_close(request.headers());
     let request = request.map(|body| RequestBody { body, waits, pulse: Arc::clone(pulse) });
     let mut response = site.answer(request, peer).await;
     if !pulse.answered() || pulse.is_ordered(CloseOrder::Close) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    } else if asks_to_keep
+        && let Some(keep_alive) = peer.member.keep_alive()
+        && !response.headers().contains_key(CONNECTION)
+    {
+        // Nobody closes the connection after this answer.
+        let headers = response.headers_mut();
+        headers.insert(KEEP_ALIVE, keep_alive.clone());
+        // `Connection` must list `Keep-Alive`, because that header is only about this connection (RFC 9110, section
+        // 7.6.1).
+        headers.insert(CONNECTION, HeaderValue::from_static("keep-alive"));
     }
     Ok(response.map(|body| ResponseBody { body, pulse: Arc::clone(pulse) }))
+}
+
+/// Returns whether the peer closes the connection after this request.
+fn asks_to_close(headers: &HeaderMap) -> bool {
+    let options =
+        headers.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    options.into_iter().any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
 }
 
 type Connection<S, I> = http1::Connection<I, S>;

@@ -94,6 +94,15 @@ impl Intake {
 }
 
 impl IntakeState {
+    /// The source of a path. A slash at the end is ignored, unless the paths of two sources differ only in that slash.
+    fn source(&self, path: &str) -> Option<&Arc<Source>> {
+        let other = || match path.strip_suffix('/') {
+            Some(without) => self.by_path.get(without),
+            None => self.by_path.get(&format!("{path}/")),
+        };
+        self.by_path.get(path).or_else(other)
+    }
+
     /// Answers a request. `source` is the source of its path, if there is one.
     async fn respond(
         &self,
@@ -124,7 +133,7 @@ impl Site for Intake {
     async fn answer(&self, request: Request<RequestBody>, peer: &Peer) -> Response<Self::Body> {
         let started = Instant::now();
         let context = RequestContext { id: self.inner.ids.next(), peer: peer.address().ip() };
-        let source = self.inner.by_path.get(request.uri().path());
+        let source = self.inner.source(request.uri().path());
         let tally = source.map_or(&self.inner.unmatched, |source| &source.tally);
         let span = trace::request(&context.id, tally.source(), request.method().as_str());
         let answer = self.inner.respond(source, &context, peer, request);

@@ -171,6 +171,9 @@ fn read(source: &Source, place: &mut RequestPlace, body: &ArrivedBody) -> Result
     let ArrivedBody { coding, packed, until } = body;
     let _span = trace::decode(packed.len()).entered();
     let limit = source.shared.settings.body_limit;
+    if packed.is_empty() {
+        return Err(Refusal::Empty);
+    }
     match coding.unpack(packed, limit.as_usize(), *until) {
         Ok(body) => {
             place.shrink(body.len());
@@ -178,6 +181,8 @@ fn read(source: &Source, place: &mut RequestPlace, body: &ArrivedBody) -> Result
             Ok(match event::decode_within(&source.name, &body, elements) {
                 Ok(Some(decoded)) => Read::Events(decoded),
                 Ok(None) => return Err(Refusal::TooManyElements { limit: elements }),
+                // A blank body, like an empty one, is a test of the URL. It contains nothing to quarantine.
+                Err(_empty) if body.trim_ascii().is_empty() => return Err(Refusal::Empty),
                 Err(NotJson { line, column, detail, quarantined }) => {
                     Read::Nothing(*quarantined, Refusal::NotJson { line, column, detail })
                 }

@@ -33,6 +33,8 @@ pub(super) enum Refusal {
     TooSlow,
     #[error("the body is incomplete")]
     Incomplete,
+    #[error("the body is empty")]
+    Empty,
     #[error("the body is not valid for its Content-Encoding; it is in quarantine")]
     InvalidCompression,
     #[error("the body is not JSON (line {line}, column {column}); it is in quarantine")]
@@ -53,7 +55,9 @@ impl Refusal {
             Self::UnknownCoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge { .. } | Self::TooManyElements { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::Incomplete | Self::InvalidCompression | Self::NotJson { .. } => StatusCode::BAD_REQUEST,
+            Self::Incomplete | Self::Empty | Self::InvalidCompression | Self::NotJson { .. } => {
+                StatusCode::BAD_REQUEST
+            }
             Self::NoPlace | Self::TooLate | Self::NotStored { .. } => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -84,6 +88,9 @@ impl Refusal {
             Self::Incomplete => {
                 problem("the body is incomplete: the connection failed or a chunk is invalid")
             }
+            Self::Empty => problem(
+                "the body is empty; expected a JSON object with an eventName, or an array of such objects",
+            ),
             Self::InvalidCompression => {
                 problem("the body is not valid for its Content-Encoding; it is in quarantine")
             }

@@ -122,6 +122,10 @@ impl SourceSettings {
         if let Some(what) = wrong_path(&self.path) {
             wrong.push(Wrong::new(&["path"], what));
         }
+        if self.tenant.as_ref().is_some_and(|tenant| tenant.is_empty() || tenant.contains(char::is_control)) {
+            let what = "must be a text without control characters";
+            wrong.push(Wrong::new(&["tenant"], what).help("remove it if all sources are of one merchant"));
+        }
         if self.rate == Some(0) {
             wrong.push(Wrong::new(&["rate"], "must be more than 0").help("remove it for no limit"));
         }

@@ -22,6 +22,7 @@ use std::{
     },
 };
 
+use axum::http::HeaderValue;
 use tokio::time::Instant;
 
 use super::{
@@ -34,6 +35,9 @@ use super::{
 /// Maximum number of idle connections that a scan keeps in [`OpenConnections::idle`]. A scan is slow, because it visits
 /// all connections. So the connections that it keeps serve several calls of `close_longest_idle`.
 const SCANNED_MAX: usize = 64;
+/// `Keep-Alive` announces this many seconds less than the idle timeout. So a peer that uses all of the announced time does
+/// not send a request while the connection is being closed.
+const KEEP_ALIVE_MARGIN_SECS: u64 = 5;
 
 /// The open connections of a listener.
 pub(super) struct ConnectionTable {
@@ -41,6 +45,8 @@ pub(super) struct ConnectionTable {
     settings: Arc<Settings>,
     open: Mutex<OpenConnections>,
     log: LogLimiter,
+    /// The value of `Keep-Alive`; `None` if the idle timeout is too short to announce one.
+    keep_alive: Option<HeaderValue>,
 }
 
 #[derive(Default)]
@@ -72,7 +78,16 @@ impl AddressConnections {
 
 impl ConnectionTable {
     pub(super) fn new(settings: Arc<Settings>) -> Arc<Self> {
-        Arc::new(Self { epoch: Instant::now(), settings, open: Mutex::default(), log: LogLimiter::default() })
+        let announced = settings.idle_timeout.as_secs().saturating_sub(KEEP_ALIVE_MARGIN_SECS);
+        Arc::new(Self {
+            epoch: Instant::now(),
+            open: Mutex::default(),
+            log: LogLimiter::default(),
+            keep_alive: (announced > 0)
+                .then(|| HeaderValue::try_from(format!("timeout={announced}")).ok())
+                .flatten(),
+            settings,
+        })
     }
 
     /// Adds a connection. If its address then has too many strangers, another one of them is closed, unless all are
@@ -304,6 +319,11 @@ pub(super) struct Member {
 impl Member {
     pub(super) const fn pulse(&self) -> &Arc<Pulse> {
         &self.pulse
+    }
+
+    /// The value of `Keep-Alive` in an answer on this connection. `None` for a stranger, whose idle timeout is shorter.
+    pub(super) fn keep_alive(&self) -> Option<&HeaderValue> {
+        self.table.keep_alive.as_ref().filter(|_| self.pulse.is_known())
     }
 
     /// Records that the connection's head is unfinished and takes that many bytes. Drops heads if all together exceed

@@ -92,11 +92,41 @@ fn another_method_is_405_with_the_allowed_ones() {
 #[test]
 fn another_path_is_404() {
     let world = World::new();
-    for path in ["/", "/webhook/", "/Webhook", "/webhook/x"] {
+    for path in ["/", "/webhook//", "/Webhook", "/webhook/x"] {
         let answer = world.connect().ask(request(&format!("POST {path}"), &[], event("e1")));
         answer.assert_problem(404);
     }
     assert_eq!(world.metric(r#"bikhook_http_requests_total{source="",status="404"}"#), 4);
+}
+
+#[test]
+fn a_slash_at_the_end_of_a_path_makes_no_difference() {
+    let sources = [("a", "/a"), ("b", "/b/"), ("both", "/c"), ("slash", "/c/")];
+    let world =
+        World::of(|_| {}, &sources.map(|(name, path)| (name.to_owned(), source(path, key(name)))).into());
+    for (path, name) in
+        [("/a/", "a"), ("/a/?x=y", "a"), ("/b", "b"), ("/b/", "b"), ("/c", "both"), ("/c/", "slash")]
+    {
+        let authorized = format!("Authorization: {name}");
+        let answer = world.connect().ask(request(&format!("POST {path}"), &[&authorized], event("e1")));
+        assert_eq!(answer.status, 200, "{path}");
+    }
+}
+
+#[test]
+fn an_empty_body_is_told_what_is_expected_and_nothing_is_kept() {
+    let world = World::new();
+    for body in ["", " \r\n\t"] {
+        let answer = world.post(body);
+        answer.assert_problem(400);
+        let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+        assert!(detail.contains("is empty; expected a JSON object with an eventName"), "{detail}");
+    }
+    let authorized = format!("Authorization: {KEY}");
+    let packed = request("POST /webhook", &[&authorized, "Content-Encoding: gzip"], "");
+    assert_eq!(world.connect().ask(packed).status, 400);
+    assert!(world.journal.quarantined().is_empty());
+    assert_eq!(world.metric(r#"bikhook_http_requests_total{source="bik",status="400"}"#), 3);
 }
 
 #[test]

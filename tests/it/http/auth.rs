@@ -114,6 +114,7 @@ fn auth_none_accepts_every_request() {
         auth: AuthMode::None,
         credentials: BTreeMap::new(),
         rate: None,
+        tenant: None,
     };
     let world = World::of(|_| {}, &BTreeMap::from([("open".to_owned(), open)]));
     assert_eq!(world.connect().ask(request("POST /open", &[], event("e1"))).status, 200);

@@ -6,16 +6,17 @@ use std::{
     time::Duration,
 };
 
+use bikhook::http::Settings;
 use tokio::net::TcpSocket;
 
-use super::world::{Client, LONG, World, event, eventually, post, request};
+use super::world::{Answer, Client, KEY, LONG, World, event, eventually, post, request};
 
 /// An address of this machine that is no trusted proxy where only [`PROXY`] is one.
 const STRANGER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const PROXY: &str = "127.0.0.1";
 
 /// A world whose only trusted proxy is [`PROXY`].
-fn world(change: impl FnOnce(&mut bikhook::http::Settings)) -> World {
+fn world(change: impl FnOnce(&mut Settings)) -> World {
     World::with(|settings| {
         settings.trusted_proxies = vec![PROXY.parse().unwrap()];
         change(settings);
@@ -63,6 +64,39 @@ fn a_stranger_may_be_idle_for_less_than_a_known_sender_or_a_proxy() {
     assert!(known.is_open() && proxied.is_open());
     assert_eq!(known.ask(post(event("e2"))).status, 200);
     assert_eq!(proxied.ask(post(event("e3"))).status, 200);
+}
+
+#[test]
+fn the_default_idle_timeout_is_longer_than_that_of_proxies_and_is_told() {
+    let proxies = [("Caddy", 120), ("Go", 90), ("nginx", 60)];
+    let idle = Settings::default().idle_timeout.as_secs();
+    assert!(proxies.iter().all(|(_, secs)| *secs < idle), "{idle} s: {proxies:?}");
+
+    let world = world(|_| {});
+    let told =
+        |answer: &Answer| ["connection", "keep-alive"].map(|name| answer.header(name).map(str::to_owned));
+    let keeps = ["keep-alive".to_owned(), format!("timeout={}", idle - 5)].map(Some);
+    let (mut proxied, mut stranger) = (world.connect(), connect_from(STRANGER, world.address));
+    assert_eq!(told(&proxied.ask(request("GET /webhook", &[], ""))), keeps, "a trusted proxy");
+    let wrong = request("POST /webhook", &["Authorization: wrong"], event("e1"));
+    assert_eq!(told(&proxied.ask(wrong.clone())), keeps, "a trusted proxy, after a wrong key of its client");
+    assert_eq!(told(&stranger.ask(wrong)), [None, None], "a stranger is closed sooner");
+    assert_eq!(told(&stranger.ask(post(event("e1")))), keeps, "an authenticated sender");
+
+    let authorized = format!("Authorization: {KEY}");
+    let last = stranger.ask(request("POST /webhook", &[&authorized, "Connection: TE, Close"], event("e2")));
+    assert_eq!((last.status, last.header("keep-alive")), (200, None), "it closes the connection itself");
+    stranger.assert_closed();
+    proxied.send(format!("GET /webhook HTTP/1.0\r\n{authorized}\r\n\r\n"));
+    assert_eq!(told(&proxied.answer()), [None, None], "HTTP/1.0");
+    proxied.assert_closed();
+}
+
+#[test]
+fn an_idle_timeout_of_five_seconds_is_not_told() {
+    let world = World::with(|settings| settings.idle_timeout.0 = Duration::from_secs(5));
+    let answer = world.post(event("e1"));
+    assert_eq!((answer.status, answer.header("keep-alive")), (200, None));
 }
 
 #[test]

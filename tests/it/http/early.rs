@@ -92,7 +92,7 @@ fn a_small_body_refused_unread_does_not_cost_the_connection() {
     for _ in 0..3 {
         let answer = client.ask(request("POST /webhook", &[], event("no")));
         answer.assert_problem(401);
-        assert_eq!(answer.header("connection"), None);
+        assert_ne!(answer.header("connection"), Some("close"));
         assert_eq!(client.ask(post(event("e1"))).status, 200);
     }
     assert_eq!(world.journal.ids(), ["e1", "e1", "e1"]);

@@ -58,6 +58,7 @@ pub(super) fn source(path: &str, credential: CredentialSettings) -> SourceSettin
         auth: AuthMode::Basic,
         credentials: BTreeMap::from([("portal".to_owned(), credential)]),
         rate: None,
+        tenant: None,
     }
 }
 
@@ -521,7 +522,7 @@ impl Journal for Told {
         unreachable!("intake never asks")
     }
 
-    fn drop_dead(&self, _: Vec<i64>) -> JournalFuture<'_, Vec<i64>> {
+    fn drop_dead(&self, _: Vec<i64>, _: Arc<str>) -> JournalFuture<'_, Vec<i64>> {
         unreachable!("intake never asks")
     }
 

@@ -102,6 +102,38 @@ fn the_build_context_has_every_target_and_every_copied_file() {
     assert!(context.path("config/container.toml").exists());
 }
 
+#[test]
+fn the_binary_of_the_image_is_stripped_and_outside_of_the_build_caches() {
+    let dockerfile = dockerfile();
+    let caches: Vec<&str> = dockerfile
+        .split("--mount=type=cache,target=")
+        .skip(1)
+        .filter_map(|rest| rest.split_whitespace().next())
+        .collect();
+    assert_eq!(caches, ["/usr/local/cargo/registry", "/src/target"]);
+    let copied = dockerfile
+        .lines()
+        .find_map(|line| line.strip_prefix("COPY --from=build ")?.strip_suffix(&format!(" {BINARY}")));
+    let copied = copied.expect("the binary is copied");
+    assert!(!caches.iter().any(|cache| copied.starts_with(cache)), "{copied} is not in the layer");
+    let manifest: toml::Table = fs::read_to_string("Cargo.toml").unwrap().parse().unwrap();
+    let release = manifest["profile"]["release"].as_table().unwrap();
+    assert_eq!((release["strip"].as_str(), release.get("debug")), (Some("debuginfo"), None));
+}
+
+#[test]
+fn the_compose_project_has_a_name_and_its_service_is_an_accepted_host() {
+    let compose = fs::read_to_string("config/compose.yaml").unwrap();
+    assert!(
+        compose.lines().any(|line| line == "name: bikhook"),
+        "the volume would be named after the folder"
+    );
+    let (_, services) = compose.split_once("\nservices:\n").unwrap();
+    let service = services.lines().next().unwrap().trim().trim_end_matches(':').to_owned();
+    let config: toml::Table = fs::read_to_string("config/container.toml").unwrap().parse().unwrap();
+    assert_eq!(config["admin"]["hosts"].as_array().unwrap(), &[toml::Value::from(service)]);
+}
+
 /// A root directory with the files of the image, read-only except the volume.
 struct Image {
     place: Place,
@@ -261,7 +293,13 @@ fn in_the_image_the_health_check_and_the_commands_find_the_receiver() {
     assert!(told(image.exec(&receiver, &["events"])).contains("message-status-update"));
     assert!(told(image.exec(&receiver, &["handlers"])).contains("jsonl"));
 
+    // As Prometheus in another container asks, with the password that the first start made.
     let (http, admin) = (receiver.http, receiver.admin);
+    let mut scrape = Command::new("curl");
+    scrape.args(["-sS", "--fail-with-body", "-H", "Host: bikhook:8081"]);
+    scrape.args(["-u", &format!("admin:{}", image.data("admin-password").trim())]);
+    let metrics = told(scrape.arg(format!("http://127.0.0.1:{}/metrics", admin.port())).output().unwrap());
+    assert!(metrics.contains("bikhook_journal_ready 1"), "{metrics}");
     receiver.kill();
     let health = image.bikhook((http, admin), &["health"]).output().unwrap();
     assert_eq!(health.status.code(), Some(1));
