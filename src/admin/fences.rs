@@ -1,5 +1,8 @@
-//! The checks of every admin request. `Host` is always checked. Credentials are checked if any are configured, except
-//! for `/healthz` and `/readyz`. `Origin` and the content type are checked if the request changes something.
+//! The checks of every admin request. `Host` is always checked. Credentials are checked if any are configured. `Origin`
+//! and the content type are checked if the request changes something.
+//!
+//! Requests that read `/healthz` or `/readyz` pass without these checks, because supervisors and load balancers have no
+//! credentials and choose the `Host` themselves. A foreign page that reads these paths learns nothing but the health.
 //!
 //! A foreign page that is open in an operator's browser can send requests to the admin side in two ways. The first is
 //! DNS rebinding: the page makes its own host name resolve to loopback. The `Host` check rejects such a name. It
@@ -31,7 +34,7 @@ use subtle::ConstantTimeEq;
 use super::Settings;
 use crate::http::{AuthFailures, LogLimiter, Peer, Problem, TooManyFailures};
 
-/// Paths that need no credentials, because supervisors and load balancers have none.
+/// Paths that pass with any `Host` and without credentials, for supervisors and load balancers.
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 /// The content type of an HTML form.
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -72,7 +75,7 @@ pub(super) async fn pass(State(fences): State<Arc<Fences>>, request: Request, ne
     let peer = request.extensions().get::<Peer>().cloned();
     let mut response = match fences.judge(&request) {
         Ok(()) => {
-            if let Some(peer) = peer.filter(|_| !OPEN.contains(&request.uri().path())) {
+            if let Some(peer) = peer.filter(|_| !is_open(&request)) {
                 peer.authenticated();
             }
             next.run(request).await
@@ -119,12 +122,15 @@ impl Fences {
     }
 
     fn judge(&self, request: &Request) -> Result<(), FenceRefusal> {
+        if is_open(request) {
+            return Ok(());
+        }
         let headers = request.headers();
         let host = host(headers, request.uri())?;
         if !self.serves(&host) {
             return Err(FenceRefusal::Host);
         }
-        if !OPEN.contains(&request.uri().path()) && !self.knows(headers) {
+        if !self.knows(headers) {
             return Err(FenceRefusal::Credentials);
         }
         if request.method().is_safe() {
@@ -180,6 +186,11 @@ impl FenceRefusal {
         }
         .into_response(None)
     }
+}
+
+/// Returns whether a request passes without any check: it asks for the health.
+fn is_open(request: &Request) -> bool {
+    request.method().is_safe() && OPEN.contains(&request.uri().path())
 }
 
 /// The requested host: the authority of an absolute URL overrides the `Host` header (RFC 9112, section 3.2.2).

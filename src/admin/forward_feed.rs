@@ -79,6 +79,7 @@ impl ForwardPage {
     fn matches(&self, event: &Event) -> bool {
         self.query.name.as_ref().is_none_or(|name| name == event.element.name())
             && self.query.source.as_ref().is_none_or(|source| **source == *event.source)
+            && !(self.query.without_own && event.is_own())
             && self.selection.matches(event)
     }
 }

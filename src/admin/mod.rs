@@ -12,6 +12,7 @@ mod fences;
 pub mod forward_feed;
 mod handler_progress;
 mod health;
+mod message_content;
 mod page;
 mod params;
 mod scrape;

@@ -176,7 +176,8 @@ impl UrlQuery {
     pub(super) fn filter(&mut self) -> Result<Option<Filter>, RequestError> {
         let settings = FilterSettings {
             events: self.all("event", "Event names, with the wildcards `*` and `?`."),
-            statuses: self.all("status", "Statuses, ignoring case."),
+            statuses: self
+                .all("status", "Statuses, ignoring case. `failed` also matches `undelivered` and `bounced`."),
             messages: self.all("message", "BIK's ids of messages."),
             phones: self
                 .all("phone", "Phone numbers, compared by their digits, or other complete addresses."),

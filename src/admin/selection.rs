@@ -65,6 +65,12 @@ impl TryFrom<serde_json::Map<String, serde_json::Value>> for FilterSelection {
     }
 }
 
+/// Returns whether a list or a tail leaves out the events that bikhook itself creates. It has them only if the request
+/// names a source or an event name, for example the source `bikhook`.
+pub fn is_without_own(source: Option<&str>, name: Option<&str>, filter: Option<&Filter>) -> bool {
+    source.is_none() && name.is_none() && !filter.is_some_and(Filter::names_events)
+}
+
 /// A page of the events that match a filter, while it is being read.
 pub struct FilteredPage {
     page: EventPage,

@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{AdminState, error::RequestError};
+use super::{AdminState, error::RequestError, selection::is_without_own};
 use crate::{
     event::Event,
     handler::Filter,
@@ -42,6 +42,7 @@ pub(super) struct EventTail {
     tip: watch::Receiver<u64>,
     stopping: watch::Receiver<bool>,
     source: Option<String>,
+    without_own: bool,
     filter: Filter,
     /// All events up to this seq were sent, filtered out or skipped.
     cursor: u64,
@@ -76,6 +77,7 @@ impl EventTail {
             journal: Arc::clone(&shared.parts.journal),
             tip,
             stopping: shared.parts.stopping.clone(),
+            without_own: is_without_own(source.as_deref(), None, Some(&filter)),
             source,
             filter,
             // If the journal was recreated, its newest seq may be lower than the client's seq.
@@ -142,7 +144,9 @@ impl EventTail {
     async fn read(&mut self) -> Result<Vec<Arc<Event>>, Error> {
         let Claim { mut events, through } = self.journal.claim_all(self.cursor, BATCH).await?;
         events.retain(|event| {
-            self.source.as_ref().is_none_or(|source| **source == *event.source) && self.filter.wants(event)
+            self.source.as_ref().is_none_or(|source| **source == *event.source)
+                && !(self.without_own && event.is_own())
+                && self.filter.wants(event)
         });
         self.cursor = self.cursor.max(through);
         Ok(events)

@@ -135,7 +135,7 @@ impl<'a> HandlerPreview<'a> {
         let masked = |event: &Arc<Event>| Delivery::new(Arc::clone(event), 1, false).masked(&handler.mask);
         let newest = wanted.iter().skip(wanted.len().saturating_sub(show));
         let shown =
-            newest.filter_map(|event| masked(event).ok()).map(|delivery| (handler.kind.shown)(&delivery));
+            newest.filter_map(|event| masked(event).ok()).map(|delivery| (handler.preview)(&delivery));
         Ok(Self {
             handler: &handler.name,
             kind: handler.kind.name,

@@ -6,11 +6,14 @@ use super::{
     Cli, Error,
     changes::Changeable,
     client::RequestArgs,
-    output::{confirm, print_object, print_rows},
+    output::{cell, confirm, print_object, print_rows},
     selection::Selection,
     store::{ListArgs, StoreArgs, newest},
 };
-use crate::{admin::wire::DeadRow, journal::DeadQuery, settings::keys_of};
+use crate::{admin::wire::DeadRow, event::excerpt, journal::DeadQuery, settings::keys_of};
+
+/// The table shows only this many characters of an error.
+const ERROR_CHARS: usize = 80;
 
 #[derive(Subcommand)]
 pub(super) enum DeadCommand {
@@ -102,7 +105,9 @@ fn list(args: &DeadListArgs, cli: &Cli) -> Result<(), Error> {
         let query = DeadQuery { handler: args.handler.clone(), before, limit };
         store.dead(&query, &args.selection)
     })?;
-    let header = ["ID", "DIED", "HANDLER", "LANE", "SEQ", "EVENT", "CAUSE", "ATTEMPTS", "RETRYING"];
+    let header = [
+        "ID", "DIED", "HANDLER", "LANE", "SEQ", "EVENT", "MESSAGE", "CAUSE", "ATTEMPTS", "RETRYING", "ERROR",
+    ];
     print_rows(*json, &rows, header, |row: DeadRow| {
         [
             row.id.to_string(),
@@ -111,9 +116,11 @@ fn list(args: &DeadListArgs, cli: &Cli) -> Result<(), Error> {
             row.lane.into_owned(),
             row.seq.to_string(),
             row.event_name,
+            cell(row.message_id),
             row.cause.into_owned(),
             row.attempts.to_string(),
             if row.retrying { "yes" } else { "no" }.to_owned(),
+            excerpt(&row.failure, ERROR_CHARS).into_owned(),
         ]
     })
 }

@@ -10,13 +10,18 @@ use super::{
     selection::Selection,
     store::{Limit, StoreArgs, newest},
 };
-use crate::{admin::wire::StoredBytes, event::joined, journal::EventQuery};
+use crate::{
+    admin::wire::StoredBytes,
+    event::{View, joined},
+    journal::EventQuery,
+};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     selection: Selection,
-    /// Only events of this source
+    /// Only events of this source; bikhook's own notices have the source bikhook, and are left out unless a source or
+    /// an event name is given
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
     #[command(flatten)]
@@ -59,10 +64,12 @@ pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
 }
 
 /// The header of the table whose rows are [`cells`].
-pub(super) const HEADER: [&str; 7] = ["SEQ", "RECEIVED", "SOURCE", "EVENT", "STATUS", "CHANNEL", "ID"];
+pub(super) const HEADER: [&str; 8] =
+    ["SEQ", "RECEIVED", "SOURCE", "EVENT", "STATUS", "CHANNEL", "ID", "MESSAGE"];
 
-/// The cells of an event's row. They contain no personal data.
-pub(super) fn cells(row: &RawValue) -> Result<[String; 7], Error> {
+/// The cells of an event's row. The last cell shows the first message id, which `bikhook message` takes. It may contain
+/// an encoded phone number, and the id of a subscribed event may end with one. The other cells have no personal data.
+pub(super) fn cells(row: &RawValue) -> Result<[String; 8], Error> {
     let (line, element) = line::read(row)?;
     let view = element.view();
     Ok([
@@ -73,7 +80,18 @@ pub(super) fn cells(row: &RawValue) -> Result<[String; 7], Error> {
         cell(joined(view.statuses().map(|status| status.as_str().to_owned()), ",")),
         cell(joined(view.channels().map(|channel| channel.as_str().to_owned()), ",")),
         cell(element.id()),
+        message_id(&view),
     ])
+}
+
+/// The first message id of an event, and the number of further ones.
+fn message_id(view: &View<'_>) -> String {
+    let mut ids: Vec<&str> = view.message_ids().collect();
+    ids.dedup();
+    match &*ids {
+        [first, _, ..] => format!("{first} +{}", ids.len() - 1),
+        _ => cell(ids.first()),
+    }
 }
 
 #[cfg(test)]
@@ -93,8 +111,23 @@ mod tests {
             let line = format!(
                 r#"{{"seq":7,"receivedAt":"2026-01-31T09:30:00.000Z","source":"bik","event":{{"eventName":"x",{members}}}}}"#
             );
-            let [.., status, channel, _] = cells(&RawValue::from_string(line).unwrap()).unwrap();
+            let [.., status, channel, _, _] = cells(&RawValue::from_string(line).unwrap()).unwrap();
             assert_eq!([status, channel], shown, "{members}");
+        }
+    }
+
+    #[test]
+    fn the_table_shows_the_message_id_that_bikhook_message_takes() {
+        for (info, shown) in [
+            (r#"{"messageId":"m-1"}"#, "m-1"),
+            (r#"[{"messageId":"m-1"},{"messageId":"m-2"},{"messageId":"m-3"}]"#, "m-1 +2"),
+            ("{}", "-"),
+        ] {
+            let line = format!(
+                r#"{{"seq":7,"receivedAt":"2026-01-31T09:30:00.000Z","source":"bik","event":{{"eventName":"x","eventInfo":{info}}}}}"#
+            );
+            let [.., id] = cells(&RawValue::from_string(line).unwrap()).unwrap();
+            assert_eq!(id, shown, "{info}");
         }
     }
 }

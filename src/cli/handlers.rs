@@ -10,7 +10,8 @@ use serde_json::value::RawValue;
 use super::{
     Cli, Error,
     client::RequestArgs,
-    output::{cell, confirm, lines, parse, plain, stdout, table},
+    output::{ALL_LANES, NOT_APPLICABLE, cell, confirm, lines, parse, plain, stdout, table},
+    selection::time,
     store::{StoreArgs, not_opened, raw},
 };
 use crate::{
@@ -19,6 +20,7 @@ use crate::{
     },
     clock::{self, Timestamp},
     journal::{Pause, RenameError, RenameRefusal, sqlite::rename_offline},
+    plural::counted,
     settings::{NAME_RULE, Period, is_name},
 };
 
@@ -95,6 +97,9 @@ struct HandlerSkipArgs {
     /// Skip events below this seq, or received before this time
     #[arg(long, value_name = "SEQ|TIME")]
     before: Before,
+    /// Count the events, and skip none
+    #[arg(long)]
+    dry_run: bool,
     /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
@@ -109,8 +114,10 @@ impl std::str::FromStr for Before {
         if let Ok(seq) = text.parse() {
             return Ok(Self::Seq(seq));
         }
-        text.parse().map(Self::Time).map_err(|_not_a_time| {
-            format!("{text:?} is neither a seq nor a time such as 2026-01-31T09:30:00Z or 2026-01-31")
+        time(text).map(Self::Time).map_err(|_not_a_time| {
+            format!(
+                "{text:?} is neither a seq nor a time such as 2026-01-31T09:30:00Z, 2026-01-31, 2h or today"
+            )
         })
     }
 }
@@ -176,7 +183,8 @@ fn list(args: &HandlersArgs, cli: &Cli) -> Result<(), Error> {
             let note = |what: &String| format!("{handler}, lane {lane}: {}", plain(what));
             notes.extend(waits_for.as_ref().map(note));
         }
-        cells.extend(lanes.into_iter().enumerate().map(|(at, lane)| {
+        cells.push(whole(&handler, kind.as_deref(), dead));
+        cells.extend(lanes.into_iter().map(|lane| {
             [
                 handler.to_string(),
                 cell(kind.as_ref()),
@@ -186,8 +194,7 @@ fn list(args: &HandlersArgs, cli: &Cli) -> Result<(), Error> {
                 lane.lag.to_string(),
                 cell(Some(lane.lag_seconds).filter(|seconds| *seconds > 0).map(Period::secs)),
                 lane.set_aside.to_string(),
-                // The dead letters belong to the handler, so show them only for its first lane.
-                if at == 0 { dead.to_string() } else { String::new() },
+                NOT_APPLICABLE.to_owned(),
                 cell(lane.delivered),
                 cell(lane.next_try),
                 cell(lane.last_failure.map(|class| failure(class, lane.last_failure_at, now))),
@@ -199,6 +206,27 @@ fn list(args: &HandlersArgs, cli: &Cli) -> Result<(), Error> {
         writeln!(out, "{note}")?;
     }
     Ok(out.flush()?)
+}
+
+/// The row of a handler as a whole. It has the dead letters, because they are counted per handler and not per lane.
+fn whole(handler: &str, kind: Option<&str>, dead: u64) -> [String; HEADER.len()] {
+    let [state, cursor, lag, waits, aside, delivered, next_try, last_failure] =
+        std::array::from_fn(|_| NOT_APPLICABLE.to_owned());
+    let (handler, kind, lane) = (handler.to_owned(), cell(kind), ALL_LANES.to_owned());
+    [
+        handler,
+        kind,
+        lane,
+        state,
+        cursor,
+        lag,
+        waits,
+        aside,
+        dead.to_string(),
+        delivered,
+        next_try,
+        last_failure,
+    ]
 }
 
 /// The error class of the last failure, and how long ago it occurred, because the destination may have recovered since.
@@ -272,22 +300,42 @@ fn believe(args: &HandlerBelieveArgs, cli: &Cli) -> Result<(), Error> {
 fn skip(args: &HandlerSkipArgs, cli: &Cli) -> Result<(), Error> {
     let HandlerArgs { name, request } = &args.handler;
     let client = request.admin.client(cli)?;
-    let what = match args.before {
-        Before::Seq(seq) => format!("below seq {seq}"),
-        Before::Time(time) => format!("received before {time}"),
+    let ask = |dry_run| -> Result<Box<RawValue>, Error> {
+        let body = wire::SkipRequest { before: args.before, dry_run };
+        client.post(&["handlers", name, "skip"], &body)
     };
-    let question = format!("{name:?} will skip its undelivered events {what}. Continue?");
-    confirm(&question, args.yes)?;
-    let body = wire::SkipRequest { before: args.before };
-    let answer = client.post(&["handlers", name, "skip"], &body)?;
-    request.print(answer, |Skipped { before, .. }| {
-        format!("{name} skips all undelivered events below seq {before}")
+    if !args.dry_run && !args.yes {
+        let Skipped { before, events, in_flight, .. } = parse(&ask(true)?)?;
+        let what = undelivered(events, in_flight);
+        confirm(&format!("{name:?} will skip {what} below seq {before}. Continue?"), false)?;
+    }
+    request.print(ask(args.dry_run)?, |Skipped { before, events, in_flight, dry_run, .. }| {
+        let verb = if dry_run { "would skip" } else { "skips" };
+        format!("{name} {verb} {} below seq {before}", undelivered(events, in_flight))
     })
+}
+
+/// The number of skipped events, in words. It is unknown if the receiver could not read them.
+fn undelivered(events: Option<u64>, in_flight: u64) -> String {
+    let counted = match events {
+        Some(events) => counted(events, "undelivered event", "undelivered events"),
+        None => "an unknown number of undelivered events".to_owned(),
+    };
+    match in_flight {
+        0 => counted,
+        _ => format!("{counted}, and those of {in_flight} in flight that fail,"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn skipped_events_that_could_not_be_counted_are_an_unknown_number() {
+        assert_eq!(undelivered(Some(1), 0), "1 undelivered event");
+        assert_eq!(undelivered(None, 0), "an unknown number of undelivered events");
+    }
 
     #[test]
     fn a_failure_says_how_long_ago_it_was() {

@@ -8,15 +8,14 @@ use super::{
     output::{duration, lines, parse, plain, stdout, table},
 };
 use crate::{
-    admin::wire::TimelineList,
-    clock::Timestamp,
+    admin::wire::{TimelineList, TimelineReport},
     insight::ask::{MessageRow, Sighting, Timeline},
 };
 
 #[derive(clap::Args)]
 pub(super) struct MessageArgs {
-    /// BIK's messageId; `bikhook events --json` shows it, and so does the admin page after "Show personal data". The
-    /// column ID of `bikhook events` is the id of the event, not of the message
+    /// BIK's messageId; `bikhook events` and `bikhook dead list` show it in the column MESSAGE, and so does the admin
+    /// page after "Show personal data"
     #[arg(value_name = "MESSAGE_ID")]
     id: String,
     /// Print one JSON object per line: one for each source that has such a message
@@ -42,9 +41,9 @@ pub(super) fn run(args: &MessageArgs, cli: &Cli) -> Result<(), Error> {
     Ok(out.flush()?)
 }
 
-fn show(timeline: &Timeline<String>, out: &mut impl Write) -> Result<(), Error> {
-    let Timeline { message, sightings } = timeline;
-    for (label, value) in head(timeline) {
+fn show(report: &TimelineReport<String>, out: &mut impl Write) -> Result<(), Error> {
+    let sightings = &report.timeline.sightings;
+    for (label, value) in head(report) {
         if let Some(value) = value {
             writeln!(out, "{label:<10}{}", plain(&value))?;
         }
@@ -58,13 +57,15 @@ fn show(timeline: &Timeline<String>, out: &mut impl Write) -> Result<(), Error> 
             if since == 0 { String::new() } else { format!("+{}", duration(since)) },
             sighting.status.as_deref().unwrap_or("the message itself").to_owned(),
             sighting.seq.to_string(),
-            notes(message.created_at, sighting),
+            notes(sighting),
         ]
     });
     table(out, ["RECEIVED", "AFTER", "STATUS", "SEQ", ""], cells)
 }
 
-fn head(Timeline { message, sightings }: &Timeline<String>) -> [(&'static str, Option<String>); 8] {
+fn head(report: &TimelineReport<String>) -> [(&'static str, Option<String>); 10] {
+    let Timeline { message, sightings } = &report.timeline;
+    let text = Some(report.content.to_string()).filter(|text| !text.is_empty());
     let MessageRow { name, address, .. } = message;
     let customer = name.iter().chain(address).cloned().collect::<Vec<_>>().join(", ");
     let customer = (!customer.is_empty()).then_some(customer);
@@ -89,18 +90,26 @@ fn head(Timeline { message, sightings }: &Timeline<String>) -> [(&'static str, O
         ("state", state.map(|state| state + deleted)),
         // BIK's text about the failure. It is shown even if the message was delivered after that failure.
         ("reason", message.reason.clone()),
+        ("text", text),
         (if message.incoming { "from" } else { "to" }, customer),
         ("sent by", owner),
         ("source", Some(place)),
         ("created", message.created_at.map(|at| at.to_string())),
+        // The same figure as DELAY of `bikhook stats`: that of the first event.
+        ("delay", sightings.first().and_then(delay).map(duration)),
         ("events", sightings.is_empty().then(|| "none".to_owned())),
     ]
 }
 
+/// The time from BIK's `createdAt` to receipt of an event, in milliseconds.
+fn delay(sighting: &Sighting) -> Option<i64> {
+    Some(sighting.at.ms_since(sighting.created_at?).max(0))
+}
+
 /// Anomalies of an event: out of order, repeated, or late.
-fn notes(created_at: Option<Timestamp>, sighting: &Sighting) -> String {
-    let late = created_at.map(|created| sighting.at.ms_since(created)).filter(|_| sighting.late);
-    let late = late.map(|late| format!("{} after creation", duration(late)));
+fn notes(sighting: &Sighting) -> String {
+    let late = delay(sighting).filter(|_| sighting.late);
+    let late = late.map(|late| format!("late: {} after BIK created it", duration(late)));
     let notes = [
         sighting.disordered.then(|| "out of order".to_owned()),
         sighting.repeated.then(|| "repeated".to_owned()),

@@ -15,6 +15,11 @@ use super::{
     terminal::{controls_terminal, output},
 };
 
+/// The cell of a figure that a row does not have, or whose value is unknown.
+pub(super) const NOT_APPLICABLE: &str = "-";
+/// The value of the column LANE in the row of a handler as a whole.
+pub(super) const ALL_LANES: &str = "all";
+
 /// Buffered standard output. If it is a terminal, characters that could control it are escaped; otherwise all bytes
 /// pass through unchanged.
 pub(super) fn stdout() -> impl Write {
@@ -58,7 +63,7 @@ pub(super) fn print_rows<T: DeserializeOwned, const N: usize>(
 }
 
 /// Prints rows of figures as a table: the first `words` columns are left-aligned text, the others right-aligned
-/// numbers.
+/// numbers. An empty table says so.
 pub(super) fn figure_table(
     out: &mut impl Write,
     header: &[String],
@@ -74,6 +79,9 @@ pub(super) fn figure_table(
         column.set_cell_alignment(CellAlignment::Right);
     }
     writeln!(out, "{}", table.trim_fmt())?;
+    if table.is_empty() {
+        writeln!(out, " none")?;
+    }
     Ok(out.flush()?)
 }
 
@@ -130,7 +138,7 @@ pub(super) fn plain(text: &str) -> String {
 
 /// A cell of a table, or `-` if there is no value.
 pub(super) fn cell(value: Option<impl ToString>) -> String {
-    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+    value.map_or_else(|| NOT_APPLICABLE.to_owned(), |value| value.to_string())
 }
 
 /// Formats a duration in one unit. From 1 s on, a number below 10 has one decimal place: `5 ms`, `1.2 s`, `12 min`.

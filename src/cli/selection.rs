@@ -8,9 +8,12 @@ use crate::{
         selection::EventSelection,
         wire::{ReplayRequest, RowsRequest},
     },
-    clock::Timestamp,
+    clock::{self, Timestamp},
     handler::{Filter, FilterSettings},
+    settings::Period,
 };
+
+const DAY_MS: i64 = 24 * 3_600_000;
 
 /// A filter as JSON, with only the keys that are set.
 pub(super) type FilterJson = Map<String, Value>;
@@ -18,11 +21,12 @@ pub(super) type FilterJson = Map<String, Value>;
 /// Options that select events; an event must match all that are given.
 #[derive(Default, clap::Args)]
 pub(super) struct Selection {
-    /// Only events received at this time or later, such as 2026-01-31T09:30:00Z or 2026-01-31
-    #[arg(long, value_name = "TIME")]
+    /// Only events received at this time or later: 2026-01-31T09:30:00Z, 2026-01-31, 2h (ago), today or yesterday (from
+    /// 00:00 UTC)
+    #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<Timestamp>,
     /// Only events received before this time
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     until: Option<Timestamp>,
     #[command(flatten)]
     content: ContentArgs,
@@ -34,7 +38,7 @@ pub(super) struct ContentArgs {
     /// Only these event names; * and ? are wildcards (may be repeated)
     #[arg(long = "event", value_name = "NAME")]
     events: Vec<String>,
-    /// Only these statuses, such as failed (may be repeated)
+    /// Only these statuses, such as read; failed also selects undelivered and bounced (may be repeated)
     #[arg(long = "status", value_name = "STATUS")]
     statuses: Vec<String>,
     /// Only these message ids (may be repeated)
@@ -43,6 +47,29 @@ pub(super) struct ContentArgs {
     /// Only events of customers with these phone numbers, compared by their digits (may be repeated)
     #[arg(long = "phone", value_name = "PHONE")]
     phones: Vec<String>,
+}
+
+/// Parses a time of an option: a time, a date, a period before now such as `2h`, `today`, or `yesterday`.
+pub(super) fn time(text: &str) -> Result<Timestamp, String> {
+    time_at(text, clock::now())
+}
+
+fn time_at(text: &str, now: Timestamp) -> Result<Timestamp, String> {
+    let midnight = now.plus_ms(-now.as_ms().rem_euclid(DAY_MS));
+    match text {
+        "today" => return Ok(midnight),
+        "yesterday" => return Ok(midnight.plus_ms(-DAY_MS)),
+        _ => {}
+    }
+    if let Some(ago) = Period::parse(text) {
+        return Ok(now.plus_ms(-ago.as_ms()));
+    }
+    text.parse().map_err(|_not_a_time| {
+        format!(
+            "{text:?} is not a time: use a time such as 2026-01-31T09:30:00Z, a date such as 2026-01-31, a period \
+             before now such as 2h or 7d, today, or yesterday"
+        )
+    })
 }
 
 impl Selection {
@@ -114,5 +141,29 @@ impl ContentArgs {
     fn filter(&self) -> FilterJson {
         let set = self.lists().into_iter().filter(|(_, _, list)| !list.is_empty());
         set.map(|(_, key, list)| (key.to_owned(), json!(list))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_also_a_period_before_now_today_or_yesterday() {
+        let now: Timestamp = "2026-03-01T09:30:00Z".parse().unwrap();
+        for (text, expected) in [
+            ("2h", "2026-03-01T07:30:00Z"),
+            ("30m", "2026-03-01T09:00:00Z"),
+            ("7d", "2026-02-22T09:30:00Z"),
+            ("today", "2026-03-01"),
+            ("yesterday", "2026-02-28"),
+            ("2026-01-31", "2026-01-31"),
+            ("2026-01-31T09:30:00+05:30", "2026-01-31T04:00:00Z"),
+        ] {
+            assert_eq!(time_at(text, now), Ok(expected.parse().unwrap()), "{text}");
+        }
+        for text in ["", "2", "h", "-2h", "tomorrow", "2026-01-31T09:30"] {
+            assert!(time_at(text, now).is_err_and(|error| error.contains("today, or yesterday")), "{text}");
+        }
     }
 }

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     admin::{
         forward_feed::{self, ForwardPage},
-        selection::{EventSelection, FilteredPage},
+        selection::{EventSelection, FilteredPage, is_without_own},
         wire::{DeadDetail, DeadRow, HandlerList, QuarantineDetail, QuarantineRow, push_event},
     },
     event::Event,
@@ -81,7 +81,10 @@ impl Store {
             }
             Self::Stopped(journal) => {
                 let EventSelection { since, until, filter } = selection.narrowed()?;
-                let mut sifted = FilteredPage::new(EventQuery { since, until, limit, ..query.clone() });
+                let (source, name) = (query.source.as_deref(), query.name.as_deref());
+                let without_own = is_without_own(source, name, Some(&filter));
+                let query = EventQuery { since, until, limit, without_own, ..query.clone() };
+                let mut sifted = FilteredPage::new(query);
                 while sifted.take(journal.events(&sifted.reads())?, &filter) {}
                 event_rows(&sifted.page(), raw)
             }
@@ -100,8 +103,14 @@ impl Store {
             }
             Self::Stopped(journal) => {
                 let EventSelection { since, until, filter } = selection.narrowed()?;
-                let source = source.map(str::to_owned);
-                let mut query = EventQuery { source, since, until, limit: PAGE, ..EventQuery::default() };
+                let mut query = EventQuery {
+                    without_own: is_without_own(source, None, Some(&filter)),
+                    source: source.map(str::to_owned),
+                    since,
+                    until,
+                    limit: PAGE,
+                    ..EventQuery::default()
+                };
                 let after = match since {
                     Some(since) => after.max(journal.before_all_since(since)?),
                     None => after,

@@ -34,7 +34,8 @@ const READER_CHECK_INTERVAL: Duration = Duration::from_millis(250);
 pub(super) struct TailArgs {
     #[command(flatten)]
     content: ContentArgs,
-    /// Only events of this source
+    /// Only events of this source; bikhook's own notices have the source bikhook, and are left out unless a source or
+    /// an event name is given
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
     /// Start after this seq [default: the newest event]
@@ -124,8 +125,10 @@ impl TailArgs {
 }
 
 /// Formats a row with fixed column widths, because later rows are not known yet.
-fn columns([seq, received, source, event, status, channel, id]: [&str; 7]) -> String {
-    format!("{seq:<8}  {received:<24}  {source:<8}  {event:<22}  {status:<9}  {channel:<9}  {id}")
+fn columns([seq, received, source, event, status, channel, id, message]: [&str; 8]) -> String {
+    format!(
+        "{seq:<8}  {received:<24}  {source:<8}  {event:<22}  {status:<9}  {channel:<9}  {id:<24}  {message}"
+    )
 }
 
 /// Prints a hint. If the hint cannot be written, the events are still printed.

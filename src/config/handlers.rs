@@ -11,7 +11,8 @@ use crate::{
     dispatch,
     event::{Category, Channel, Owner, Status},
     handler::{
-        ABSENT, Configured, Filter, FilterSettings, KINDS, KindRow, Mask, MaskSettings, Opener, Takes,
+        ABSENT, Configured, Filter, FilterSettings, KINDS, KindRow, Mask, MaskSettings, Opener, Preview,
+        Takes,
     },
     journal::LaneStart,
     settings::{Problem, Section, Wrong, keys_of, meant, nearest, quoted},
@@ -24,6 +25,8 @@ pub struct HandlerConfig {
     pub kind: &'static KindRow,
     /// Opens the handler; may be called more than once.
     pub opener: Opener,
+    /// Renders an event as the destination receives it, for `check --show`.
+    pub preview: Preview,
     /// The files that the handler writes, each with the configuration key that names it.
     pub files: Vec<(&'static str, PathBuf)>,
     /// The destination of its events, without secrets.
@@ -97,12 +100,13 @@ fn read_one(reading: &mut Reading, name: &str) -> Option<HandlerConfig> {
     let kind = find_kind(reading, name, kind.as_deref())?;
     let own = known_keys(reading, name, kind, own);
     let configured = reading.take((kind.read)(own));
-    let Configured { opener, files, destination } = configured?;
+    let Configured { opener, preview, files, destination } = configured?;
     let (filter, wants) = filter?;
     Some(HandlerConfig {
         name: name.into(),
         kind,
         opener,
+        preview,
         files,
         destination,
         wants,

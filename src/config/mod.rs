@@ -237,7 +237,7 @@ fn read(reading: &mut Reading, file: Option<&Path>) -> Option<Config> {
     let admin = reading.read::<admin::Settings>(&["admin"]);
     let sources = read_sources(reading);
     let journal = read_journal(reading);
-    let insight = read_insight(reading, journal.as_ref());
+    let insight = read_insight(reading, journal.as_ref(), &sources);
     let handlers = handlers::read(reading);
     let log = reading.read::<LogSettings>(&["log"]);
     reading.refuse(&["http"], http.iter().flat_map(http::Settings::check));
@@ -245,7 +245,7 @@ fn read(reading: &mut Reading, file: Option<&Path>) -> Option<Config> {
     check::listen(reading, http.as_ref(), admin.as_ref());
     let checked_sources = check::sources(reading, &sources);
     reading.refuse(&["journal"], journal.iter().flat_map(journal::sqlite::Settings::check));
-    reading.refuse(&["insight"], insight.iter().filter_map(insight::Settings::check));
+    reading.refuse(&["insight"], insight.iter().flat_map(insight::Settings::check));
     reading.refuse(&["log"], log.iter().flat_map(LogSettings::check));
     check::handlers(reading);
     files::check(reading, file, journal.as_ref(), insight.as_ref(), &handlers);
@@ -277,12 +277,15 @@ fn read_sources(reading: &mut Reading) -> BTreeMap<String, SourceSettings> {
         .collect()
 }
 
-/// Reads `[insight]`. The default of `path` is a file next to the journal.
+/// Reads `[insight]`. The default of `path` is a file next to the journal. The tenants are those of the sources.
 fn read_insight(
     reading: &mut Reading,
     journal: Option<&journal::sqlite::Settings>,
+    sources: &BTreeMap<String, SourceSettings>,
 ) -> Option<insight::Settings> {
     let mut insight = reading.read::<insight::Settings>(&["insight"])?;
+    let tenants = sources.iter().filter_map(|(name, source)| Some((name.clone(), source.tenant.clone()?)));
+    insight.tenants = tenants.collect();
     if let Some(journal) = journal {
         insight.path.get_or_insert_with(|| folder::of(&journal.path).join("insight.db"));
     }

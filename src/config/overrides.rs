@@ -2,7 +2,8 @@
 //!
 //! A variable's name is matched against the known keys. It may also contain the name of a source, credential or
 //! handler, which need not be in the file. A variable that matches nothing is ignored, because orchestrators add
-//! variables too. If it is close to a valid variable, a warning names the valid one.
+//! variables too. If it is close to a valid variable, a warning names the valid one. If it names a table, a warning
+//! says that only the keys of the table can be set.
 
 use std::sync::Arc;
 
@@ -45,17 +46,21 @@ pub(super) fn apply(root: &mut Table, context: &Context) -> Applied {
     applied
 }
 
-/// Warns about unmatched variables whose names are close to a valid one.
+/// Warns about unmatched variables that name a table, or whose names are close to a valid one.
 pub(super) fn warnings(root: &Table, context: &Context, unmatched: &[String]) -> Vec<Problem> {
     if unmatched.is_empty() {
         return Vec::new();
     }
+    let schema = schema();
     let mut known = Vec::new();
-    schema().list("BIKHOOK", Some(root), &mut known);
+    schema.list("BIKHOOK", Some(root), &mut known);
     unmatched
         .iter()
         .filter(|name| !context.was_requested(name))
         .filter_map(|name| {
+            if schema.is_table(&name[PREFIX.len()..], Some(root)) {
+                return Some(names_a_table(name, &known));
+            }
             let distance = |known: &&String| strsim::damerau_levenshtein(name, known);
             let near = known.iter().min_by_key(distance).filter(|near| distance(near) <= 2)?;
             let problem = Problem::new(
@@ -65,6 +70,19 @@ pub(super) fn warnings(root: &Table, context: &Context, unmatched: &[String]) ->
             Some(problem.help(format!("did you mean `{near}`?")))
         })
         .collect()
+}
+
+/// The warning about a variable that names a table. As an example, it shows a variable that sets one key of the table,
+/// if one is known.
+fn names_a_table(name: &str, known: &[String]) -> Problem {
+    let problem = Problem::new(
+        Place::BuiltIn,
+        format!("the environment variable {name} names a table, and a variable sets a single key; ignored"),
+    );
+    let below = format!("{name}_");
+    let example = known.iter().find(|known| known.starts_with(&below));
+    let example = example.map(|example| format!(", such as `{example}`")).unwrap_or_default();
+    problem.help(format!("set each key of the table by a variable of its own{example}"))
 }
 
 /// Sets the target key to the text of a variable, or to `{ file = TEXT }` if that text is the path of a file with a

@@ -50,7 +50,11 @@ pub(super) fn schema() -> Shape {
         ("http", Shape::all_harmless(keys_of::<http::Settings>())),
         ("admin", Shape::all_harmless(keys_of::<admin::Settings>()).with("credentials", operator)),
         ("sources", Shape::Named(Box::new(source))),
-        ("insight", Shape::all_harmless(keys_of::<insight::Settings>())),
+        (
+            "insight",
+            Shape::all_harmless(keys_of::<insight::Settings>())
+                .with("answers", Shape::all_harmless(keys_of::<insight::AnswerSettings>())),
+        ),
         (
             "journal",
             Shape::all_harmless(keys_of::<journal::sqlite::Settings>()).with("kind", Shape::Harmless),
@@ -192,6 +196,26 @@ impl Shape {
                     })
                 })
             }
+        }
+    }
+
+    /// Returns whether `rest`, the remaining part of a variable's name, names a table: a section, one of the names in
+    /// the configuration, or a single word that could be a new name.
+    pub(super) fn is_table(&self, rest: &str, there: Option<&Table>) -> bool {
+        match self {
+            Self::Keys(_) | Self::Named(_) if rest.is_empty() => true,
+            Self::Keys(keys) => keys.iter().any(|(key, shape)| {
+                let inner = there.and_then(|table| table_at(table, &[key]));
+                strip(rest, key).is_some_and(|rest| shape.is_table(rest, inner))
+            }),
+            Self::Named(shape) => {
+                let mut known = there.into_iter().flatten();
+                !rest.contains('_')
+                    || known.any(|(name, entry)| {
+                        strip(rest, name).is_some_and(|rest| shape.is_table(rest, entry.node.as_table()))
+                    })
+            }
+            Self::Value | Self::Harmless | Self::Secret | Self::List(_) => false,
         }
     }
 

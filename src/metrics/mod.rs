@@ -124,9 +124,11 @@ metrics! {
     insight_lag: Gauge = "insight_lag_events", "Events that insight has not processed yet";
     insight_failed: Gauge = "insight_failed", "1 if insight is enabled and could not be opened, else 0";
     customers_waiting: Gauge = "customers_waiting",
-        "Customers who wrote in the last 24 hours and got no answer; a broadcast is not an answer";
+        "Customers who have waited for an answer for at most 24 hours; a broadcast is not an answer";
+    customers_missed: Gauge = "customers_missed",
+        "Customers who have waited for an answer for more than 24 hours";
     customer_waiting_seconds: Gauge = "customer_waiting_seconds",
-        "How long the longest-waiting customer has waited, in seconds";
+        "How long the longest-waiting customer who is not missed has waited, in seconds";
     /// The step `incoming` counts messages from customers. `all` counts every outgoing message, even if no channel has
     /// accepted it yet; the other steps count how many of these were sent, delivered, read, played, failed or deleted.
     recent_messages: Gauges = "recent_messages",

@@ -61,6 +61,14 @@ impl Period {
         Self::secs(days * 24 * 60 * 60)
     }
 
+    /// Parses a period such as `90s`, `1h 30m` or `30d`. A day has 24 hours. Without that rule, jiff would need a date
+    /// to convert days.
+    pub fn parse(text: &str) -> Option<Self> {
+        let span: jiff::Span = text.parse().ok()?;
+        let duration = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok()?;
+        Duration::try_from(duration).ok().map(Self)
+    }
+
     /// The period in milliseconds, saturating.
     pub fn as_ms(self) -> i64 {
         i64::try_from(self.0.as_millis()).unwrap_or(i64::MAX)
@@ -97,7 +105,7 @@ impl<'de> Deserialize<'de> for Period {
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Period, E> {
-                period(text).ok_or_else(|| {
+                Period::parse(text).ok_or_else(|| {
                     E::custom(format!(
                         "{text:?} is not a duration: use one such as \"90s\", \"1h 30m\" or \"30d\""
                     ))
@@ -107,13 +115,6 @@ impl<'de> Deserialize<'de> for Period {
 
         deserializer.deserialize_str(PeriodVisitor)
     }
-}
-
-/// Parses a period. A day has 24 hours. Without that rule, jiff would need a date to convert days.
-fn period(text: &str) -> Option<Period> {
-    let span: jiff::Span = text.parse().ok()?;
-    let duration = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok()?;
-    Duration::try_from(duration).ok().map(Period)
 }
 
 /// A size in a configuration: `"5MiB"`, `"64KiB"`, or a number of bytes.

@@ -132,8 +132,12 @@ fn is_key_line(line: &str) -> bool {
     line.split_once(" = ").is_some_and(|(key, _)| key.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
 }
 
-const EXAMPLE_VARIABLES: [(&str, &str); 6] = [
+const EXAMPLE_VARIABLES: [(&str, &str); 10] = [
     ("BIK_PASSWORD", "battery-staple"),
+    ("BIK_API_TOKEN", "x"),
+    ("ORDERS_AUTHORIZATION", "Bearer x"),
+    ("ORDERS_SIGNING_KEY", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+    ("AMQP_URL", "amqps://bik:sesame@mq.example/shop"),
     ("BIK_DATABASE_PASSWORD", "x"),
     ("KAFKA_PASSWORD", "x"),
     ("NATS_PASSWORD", "x"),
@@ -409,6 +413,32 @@ fn variables_of_the_program_itself_and_of_orchestrators_are_no_keys() {
     let text = "[sources.bik]\ncredentials.portal = { key = { env = 'BIKHOOK_HTTP_LISTEM' } }\n[handlers.log]\nkind = 'log'";
     let config = read(text, &[("BIKHOOK_HTTP_LISTEM", "a secret of this name")]).unwrap();
     assert!(config.warnings.is_empty(), "a variable that the file names is no slip: {}", config.warnings);
+}
+
+#[test]
+fn a_variable_that_names_a_table_is_told_and_ignored() {
+    let text = "[sources.bik]\ncredentials.portal = { key = 'correct-horse-battery' }\n[handlers.my-log]\nkind = 'log'";
+    for (name, example) in [
+        ("BIKHOOK_HTTP", Some("BIKHOOK_HTTP_AUTH_FAILURES_PER_MINUTE")),
+        ("BIKHOOK_ADMIN_CREDENTIALS", Some("BIKHOOK_ADMIN_CREDENTIALS_PASSWORD")),
+        ("BIKHOOK_SOURCES", Some("BIKHOOK_SOURCES_BIK_AUTH")),
+        ("BIKHOOK_SOURCES_BIK_CREDENTIALS_PORTAL", Some("BIKHOOK_SOURCES_BIK_CREDENTIALS_PORTAL_FORM")),
+        ("BIKHOOK_HANDLERS_MY_LOG", Some("BIKHOOK_HANDLERS_MY_LOG_")),
+        ("BIKHOOK_HANDLERS_MY_LOG_MASK", Some("BIKHOOK_HANDLERS_MY_LOG_MASK_DROP")),
+        ("BIKHOOK_HANDLERS_AUDIT", None),
+    ] {
+        let config = read(text, &[(name, "{ kind = 'log', s3cret = 'hunter2' }")]).unwrap();
+        let told = config.warnings.to_string();
+        let first = format!(
+            "the environment variable {name} names a table, and a variable sets a single key; ignored"
+        );
+        assert!(told.contains(&first) && !told.contains("hunter2"), "{told}");
+        match example {
+            Some(example) => assert!(told.contains(&format!("such as `{example}")), "{told}"),
+            None => assert!(told.contains("by a variable of its own") && !told.contains("such as"), "{told}"),
+        }
+        assert_eq!(config.handlers.len(), 1, "{name}");
+    }
 }
 
 #[test]

@@ -87,6 +87,40 @@ fn a_destination_that_refuses_leaves_intake_open_and_is_shown() {
 }
 
 #[test]
+fn the_migration_of_an_older_journal_is_logged() {
+    let home = Home::new();
+    let old = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/journal/format-1.db");
+    fs::copy(old, home.journal_file()).unwrap();
+    home.start().stop();
+    let log = home.log();
+    for what in ["migration of the journal started", "migration of the journal finished"] {
+        let line = log.lines().find(|line| line.contains(what)).unwrap_or_else(|| panic!("{what}: {log}"));
+        assert!(line.contains("INFO") && line.contains("from=1 to="), "{line}");
+    }
+    home.start().stop();
+    assert_eq!(home.log().matches("migration").count(), 2, "a journal of this format is not migrated");
+}
+
+#[test]
+fn a_missing_secret_of_customers_ids_is_replaced_with_a_warning() {
+    let home = Home::new();
+    let mut process = home.start();
+    post(&process, "e1");
+    let contacts = |process: &Process| process.operator().get("/api/v1/contacts").unwrap().body;
+    eventually("the customer is not stored", || contacts(&process).contains("910000000000"));
+    let before = contacts(&process);
+    process.stop();
+    let warned = || home.log().matches("secret of customers' ids was missing").count();
+    assert_eq!(warned(), 0, "the first start makes it");
+    fs::remove_file(home.journal_file().with_file_name("insight.db.id-key")).unwrap();
+    let mut process = home.start();
+    eventually("the stored customer does not keep the id", || contacts(&process) == before);
+    process.stop();
+    home.start().stop();
+    assert_eq!(warned(), 1, "only the start that made another one");
+}
+
+#[test]
 fn a_handler_is_reopened_automatically_and_delivers_waiting_events() {
     let late = Late::new();
     let mut home = Home::new();
@@ -210,7 +244,8 @@ fn a_removed_handler_is_reported_and_can_be_renamed() {
     let new = log.lines().find(of_fresh).expect(&log);
     assert!(new.contains("begins_after=2") && new.contains("stored_before=2"), "{new}");
     let listed = bikhook(&home, &["handlers", "--admin", &format!("http://{}", process.admin())]);
-    let row = listed.1.lines().find(|line| line.trim_start().starts_with("crm ")).expect(&listed.1);
+    let of_lane = |line: &&str| line.trim_start().starts_with("crm ") && line.contains(" incoming ");
+    let row = listed.1.lines().find(of_lane).expect(&listed.1);
     assert!(row.contains("not configured"), "{row}");
     let page = process.operator().get("/handlers").unwrap().body;
     assert!(page.contains("crm is not configured any more: 2 events are undelivered"), "{page}");

@@ -53,6 +53,10 @@ pub(super) fn segment(name: &str) -> (&'static str, Value) {
         "seq" => ("The seq of the event.", json!(1)),
         "name" => ("The name of the handler.", json!("crm")),
         "messageId" => ("BIK's id of the message.", json!("m-1")),
+        "contactId" => (
+            "The id of the customer, as a list shows it: 32 hexadecimal digits.",
+            json!("0123456789abcdef0123456789abcdef"),
+        ),
         "id" => ("The id, as a list shows it.", json!(1)),
         _ => ("", Value::Null),
     }

@@ -19,7 +19,7 @@ use crate::{
         error::RequestError,
         forward_feed::{self, ForwardPage},
         params::{Parameters, Segment, TakeParameters, UrlQuery},
-        selection::{before_all_since, last_before, read_filtered},
+        selection::{before_all_since, is_without_own, last_before, read_filtered},
         wire::{EventList, EventWithLanes, push_event},
     },
     handler::Filter,
@@ -36,10 +36,11 @@ pub(super) struct EventListQuery {
 
 impl TakeParameters for EventListQuery {
     fn take(query: &mut UrlQuery) -> Result<Self, RequestError> {
-        Ok(Self {
+        let mut list = Self {
             query: EventQuery {
                 name: query.take("name", "The complete event name.")?,
-                source: query.take("source", "The name of the source.")?,
+                source: query.take("source", SOURCE)?,
+                without_own: false,
                 since: query.since()?,
                 until: query.until()?,
                 before: query.before()?,
@@ -48,10 +49,15 @@ impl TakeParameters for EventListQuery {
             after: query.take("after", AFTER)?,
             raw: query.flag("raw", "1: include the stored bytes of each event as `raw`.")?,
             filter: query.filter()?,
-        })
+        };
+        let (source, name) = (list.query.source.as_deref(), list.query.name.as_deref());
+        list.query.without_own = is_without_own(source, name, list.filter.as_ref());
+        Ok(list)
     }
 }
 
+pub(super) const SOURCE: &str = "The name of the source. bikhook's own notices of dead letters have the source \
+     `bikhook`, and are left out unless a source or an event name is given.";
 const AFTER: &str =
     "Only events with a higher seq, oldest first; `next` is then the `after` of the following page.";
 

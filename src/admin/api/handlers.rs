@@ -118,11 +118,12 @@ pub(super) async fn believe(
     Ok(Json(handlers::believe(&shared, &handler).await))
 }
 
-/// `POST handlers/{name}/skip`: skips the undelivered events before a seq or a time, and logs that.
+/// `POST handlers/{name}/skip`: skips the undelivered events before a seq or a time, and records the skip. With
+/// `dry_run`, only counts them.
 pub(super) async fn skip(
     State(shared): State<Arc<AdminState>>,
     Segment(handler): Segment<String>,
-    JsonBody(SkipRequest { before }): JsonBody<SkipRequest>,
+    JsonBody(SkipRequest { before, dry_run }): JsonBody<SkipRequest>,
 ) -> ApiResult<Skipped> {
     let journal = &shared.parts.journal;
     // Events that are not received yet cannot be skipped.
@@ -131,6 +132,5 @@ pub(super) async fn skip(
         Before::Seq(seq) => seq.min(end),
         Before::Time(time) => (before_all_since(&**journal, time).await? + 1).min(end),
     };
-    let lanes = handlers::skip(&shared, &handler, before).await?;
-    Ok(Json(Skipped { handler, before, lanes }))
+    Ok(Json(handlers::skip(&shared, &handler, before, dry_run).await?))
 }

@@ -10,11 +10,11 @@ use crate::{
         AdminState,
         error::RequestError,
         params::{Parameters, Segment, TakeParameters, UrlQuery},
-        wire::{MessageList, TimelineList},
+        wire::{MessageList, ShownContent, TimelineList, TimelineReport},
     },
     insight::{
         MessageState,
-        ask::{self, ListPage, SearchQuery, Timeline},
+        ask::{self, ListPage, SearchQuery},
     },
 };
 
@@ -54,13 +54,19 @@ pub(super) async fn one(
     State(shared): State<Arc<AdminState>>,
     Segment(message): Segment<String>,
     _: Parameters<()>,
-) -> ApiResult<TimelineList<Timeline>> {
+) -> ApiResult<TimelineList<TimelineReport>> {
     let insight = insight::of(&shared)?;
     let failures = insight.failures().clone();
     let id = message.clone();
-    let messages = insight.ask(move |file| ask::timeline(file, &id, &failures)).await?;
-    if messages.is_empty() {
+    let timelines = insight.ask(move |file| ask::timeline(file, &id, &failures)).await?;
+    if timelines.is_empty() {
         return Err(RequestError::NotFound(format!("message {message:?} in insight")));
+    }
+    let mut messages = Vec::with_capacity(timelines.len());
+    for timeline in timelines {
+        let (journal, seqs) = (&*shared.parts.journal, ShownContent::seqs(&timeline));
+        let content = ShownContent::read(journal, &timeline.message, &seqs).await?.unwrap_or_default();
+        messages.push(TimelineReport { timeline, content });
     }
     Ok(Json(TimelineList { messages }))
 }

@@ -121,11 +121,11 @@ fn insight_routes() -> Vec<Operation> {
         get("/contacts", "listContacts", contacts::list)
             .summary("List customers, the most recently active first"),
         get("/contacts/waiting", "listWaiting", contacts::waiting).summary(
-            "List customers who wrote and have no answer yet, longest wait first; by default those who \
-             wrote in the last 24 hours",
+            "List customers who wrote and have no answer yet, longest wait first. A customer who has waited for \
+             more than 24 hours is missed",
         ),
-        get("/contacts/{id}", "getContact", contacts::one)
-            .summary("Get the conversation with a customer, newest entry first"),
+        get("/contacts/{contactId}", "getContact", contacts::one)
+            .summary("Get the conversation with a customer, newest entry first, also by the id of a merged one"),
         get("/funnel", "getFunnel", figures::funnel).summary(
             "Count the outcomes of messages that were first seen in a period: by default the last 7 days, \
              in whole hours",

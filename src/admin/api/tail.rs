@@ -14,6 +14,7 @@ use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
 use super::{
+    events::SOURCE,
     operation::{Answer, OperationTypes, RequestPart},
     schemas::Schemas,
 };
@@ -40,7 +41,7 @@ impl TakeParameters for TailQuery {
         let after = "Start after this seq; without it, start with the next event that is stored.";
         Ok(Self {
             after: query.take("after", after)?,
-            source: query.take("source", "The name of the source.")?,
+            source: query.take("source", SOURCE)?,
             filter: query.filter()?.unwrap_or_default(),
         })
     }

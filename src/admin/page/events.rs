@@ -14,11 +14,15 @@ use super::{
     visit::{PageVisit, download},
 };
 use crate::{
-    admin::{error::RequestError, params::parse_number, selection::read_filtered},
+    admin::{
+        error::RequestError,
+        params::parse_number,
+        selection::{is_without_own, read_filtered},
+    },
     clock::Timestamp,
     event::{Event, View, WORD_CHARS, excerpt, joined},
     insight::ask,
-    journal::{EventQuery, HandlerProgress},
+    journal::{DeliveryState, EventQuery, HandlerProgress},
 };
 
 /// Events per page.
@@ -73,15 +77,17 @@ struct EventListPage {
 pub(super) async fn list(visit: PageVisit) -> PageResult {
     let (form, journal) = (visit.form(), visit.journal());
     let (since, until) = form.times()?;
+    let (source, filter) = (form.text("source"), form.filter()?);
     let query = EventQuery {
         name: None,
-        source: form.text("source").map(str::to_owned),
+        without_own: is_without_own(source, None, filter.as_ref()),
+        source: source.map(str::to_owned),
         since,
         until,
         before: form.read("before")?,
         limit: LIMIT,
     };
-    let page = match form.filter()? {
+    let page = match filter {
         Some(filter) => read_filtered(journal, query, &filter).await?,
         None => journal.events(query).await?,
     };
@@ -122,23 +128,30 @@ struct ProgressTableRow {
     handler: Arc<str>,
     lane: &'static str,
     tag: Tag,
+    /// Who skipped the event or dropped its dead letter; `None` otherwise.
+    by: Option<Arc<str>>,
     /// The id of the dead letter that the event became; `None` if the event is no dead letter.
     dead: Option<i64>,
-    /// When the lane passed the event, and how long after the receipt; `None` if the journal does not have the time.
+    /// When the event got its state, and how long after the receipt; `None` if the journal does not have the time.
     at: Option<(When, String)>,
 }
 
 impl ProgressTableRow {
     fn of(progress: HandlerProgress, event: &Event) -> Self {
-        let HandlerProgress { handler, class, passed, at, aside, dead } = progress;
-        let tag = match (dead, aside, passed) {
-            (Some(_), ..) => Tag::new("bad", "dead letter"),
-            (None, true, _) => Tag::new("warn", "set aside"),
-            (None, false, true) => Tag::new("ok", "passed"),
-            (None, false, false) => Tag::new("warn", "not yet"),
+        let HandlerProgress { handler, class, state, by, at, dead, .. } = progress;
+        let tag = match state {
+            DeliveryState::Waiting => Tag::new("warn", "not yet"),
+            DeliveryState::Delivered => Tag::new("ok", "delivered"),
+            DeliveryState::NotWanted => Tag::new("", "not wanted"),
+            DeliveryState::BeforeStart => Tag::new("", "before its start"),
+            DeliveryState::SetAside => Tag::new("warn", "set aside"),
+            DeliveryState::Dead => Tag::new("bad", "dead letter"),
+            DeliveryState::Skipped => Tag::new("bad", "skipped"),
+            DeliveryState::Dropped => Tag::new("bad", "dead letter dropped"),
+            DeliveryState::Expired => Tag::new("bad", "dead letter expired"),
         };
         let after = |at: Timestamp| duration(at.ms_since(event.came_at).max(0));
-        Self { handler, lane: class.as_str(), tag, dead, at: at.map(|at| (When::from(at), after(at))) }
+        Self { handler, lane: class.as_str(), tag, by, dead, at: at.map(|at| (When::from(at), after(at))) }
     }
 }
 

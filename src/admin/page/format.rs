@@ -3,7 +3,9 @@
 
 use askama::{Template, filters::HtmlSafe};
 
-use crate::{clock::Timestamp, dispatch::LaneCondition, insight::MessageState, plural::plural};
+use crate::{
+    clock::Timestamp, dispatch::LaneCondition, event::Status, insight::MessageState, plural::plural,
+};
 
 /// A time: RFC 3339 in the markup, and displayed to the second.
 #[derive(Template)]
@@ -74,8 +76,11 @@ impl Tag {
 
     /// A status in BIK's own spelling.
     pub(super) fn of_status(status: &str) -> Self {
-        MessageState::from_any_case(status)
-            .map_or_else(|| Self::new("", status), |state| Self::of_state(Some(state)))
+        match MessageState::from_any_case(status) {
+            Some(state) => Self::of_state(Some(state)),
+            None if Status::from(status).is_failure() => Self::new("bad", status),
+            None => Self::new("", status),
+        }
     }
 }
 
@@ -183,6 +188,15 @@ mod tests {
             [share(0, 0), share(0, 9), share(9, 9), share(1, 9_999), share(9_998, 9_999), share(1, 3)],
             ["–", "0 %", "100 %", "< 0.1 %", "> 99.9 %", "33.3 %"]
         );
+    }
+
+    #[test]
+    fn every_failure_is_shown_in_its_own_word_and_as_bad() {
+        for status in ["failed", "undelivered", "bounced"] {
+            let tag = Tag::of_status(status);
+            assert_eq!((tag.colour, &*tag.word), ("bad", status));
+        }
+        assert_eq!(Tag::of_status("queued").colour, "");
     }
 
     #[test]

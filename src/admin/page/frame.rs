@@ -1,6 +1,7 @@
 //! The frame around every page: its navigation, its notices, and how it shows personal data.
 
-use super::{assets, csrf::Notice, form_fields::FormFields, redaction::Redaction};
+use super::{assets, csrf::Notice, form_fields::FormFields, format::When, redaction::Redaction};
+use crate::clock::Timestamp;
 
 /// The sections of the navigation: path and label.
 const SECTIONS: &[(&str, &str)] = &[
@@ -20,6 +21,8 @@ const SECTIONS: &[(&str, &str)] = &[
 pub(super) struct Frame {
     /// The requested path with its query. A form on the page returns to it.
     pub(super) back: String,
+    /// When the page was made.
+    pub(super) at: Timestamp,
     /// The CSRF token for the forms on the page.
     pub(super) token: String,
     /// Whether personal data is shown; `None` on an error page.
@@ -51,6 +54,11 @@ impl Frame {
         let path = if path == "/replays" || path.starts_with("/replays/") { "/handlers" } else { path };
         let below = path.strip_prefix(section);
         below.is_some_and(|below| below.is_empty() || section != "/" && below.starts_with('/'))
+    }
+
+    /// When the page was made. Each part that refreshes itself shows this time, so that an old part is seen to be old.
+    pub(super) fn as_of(&self) -> When {
+        self.at.into()
     }
 
     /// The URL of a static file.

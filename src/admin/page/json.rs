@@ -14,6 +14,7 @@ const PLAIN: &[&str] = &[
     "eventName",
     "eventSource",
     "isDeleted",
+    "isEdited",
     "mediaType",
     "owner",
     "ownerId",

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     admin::{
         error::RequestError,
-        selection::read_filtered,
+        selection::{is_without_own, read_filtered},
         tail::{EventTail, TailMessage, last_seq},
     },
     clock::{Clock, Timestamp},
@@ -67,8 +67,13 @@ pub(super) async fn page(visit: PageVisit) -> PageResult {
     let is_any = source.is_none() && filter.is_none();
     // Events that arrive while the page is built come through the stream.
     let tip = *journal.tip().borrow();
-    let query =
-        EventQuery { source: source.clone(), before: Some(tip + 1), limit: LIMIT, ..EventQuery::default() };
+    let query = EventQuery {
+        without_own: is_without_own(source.as_deref(), None, filter.as_ref()),
+        source,
+        before: Some(tip + 1),
+        limit: LIMIT,
+        ..EventQuery::default()
+    };
     let newest = match filter {
         Some(filter) => read_filtered(journal, query, &filter).await?,
         None => journal.events(query).await?,

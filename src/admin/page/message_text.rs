@@ -1,22 +1,42 @@
-//! The text of a message. Insight does not store the text; the event in the journal contains it until retention deletes
-//! the event.
+//! The content of a message, as shown on a page.
+
+use askama::{Template, filters::HtmlSafe};
 
 use super::{redaction::Redaction, visit::PageVisit};
-use crate::{event::View, insight::ask::MessageRow};
+use crate::{
+    admin::wire::ShownContent,
+    event::{WORD_CHARS, excerpt},
+    insight::ask::MessageRow,
+};
 
-/// The text of a message as shown on a page, or a description.
+/// The content of a message in HTML: its text, a label that describes it, or both. A deleted message is struck out.
+#[derive(Default, Template)]
+#[template(
+    source = r#"{% if let Some(label) = label.as_ref() -%}
+{% if deleted %}<s class="muted">{{ label }}</s>
+{%- else %}<span class="muted">{{ label }}{% if text.is_some() %}:{% endif %}</span>{% if text.is_some() %} {% endif %}
+{%- endif %}
+{%- endif %}
+{%- if let Some(text) = text.as_ref() %}{{ text }}{% endif %}
+{%- if edited %} <span class="tag">edited</span>{% endif %}"#,
+    ext = "html"
+)]
 pub(super) struct MessageText {
-    pub(super) text: String,
-    /// `text` is a description, not the text of the message.
-    pub(super) is_description: bool,
+    /// The kind of the content, or why nothing can be shown; no personal data.
+    label: Option<String>,
+    text: Option<String>,
+    edited: bool,
+    deleted: bool,
 }
 
+impl HtmlSafe for MessageText {}
+
 impl MessageText {
-    /// Reads the text from the event that mentioned the message first. A read error becomes a description, so that the
-    /// rest of the page is still shown.
-    pub(super) async fn of(visit: &PageVisit, message: &MessageRow) -> Self {
-        match visit.journal().get(message.first_seq).await {
-            Ok(Some(event)) => Self::in_event(&event.element.view(), &message.message_id, visit.redaction()),
+    /// Reads the content of a message from its events ([`ShownContent::seqs`]). A read error becomes a description, so
+    /// that the rest of the page is still shown.
+    pub(super) async fn of(visit: &PageVisit, message: &MessageRow, seqs: &[u64]) -> Self {
+        match ShownContent::read(visit.journal(), message, seqs).await {
+            Ok(Some(content)) => Self::shown(content, message.deleted, visit.redaction()),
             Ok(None) => Self::description("the text is no longer stored"),
             Err(error) => {
                 tracing::error!(
@@ -30,28 +50,40 @@ impl MessageText {
     }
 
     pub(super) fn description(what: &str) -> Self {
-        Self { text: what.to_owned(), is_description: true }
+        Self { label: Some(what.to_owned()), ..Self::default() }
     }
 
-    fn in_event(view: &View<'_>, message: &str, redaction: Redaction) -> Self {
-        let (View::Incoming(event) | View::Status(event)) = view else {
-            return Self::description("a message");
-        };
-        let info = event.infos.iter().find(|info| info.message_id.as_deref() == Some(message));
-        if let Some(text) = info.and_then(|info| info.message.as_deref()).filter(|text| !text.is_empty()) {
-            return Self { text: redaction.text(text).into_owned(), is_description: false };
+    fn shown(content: ShownContent, deleted: bool, redaction: Redaction) -> Self {
+        let ShownContent { text, content, edited } = content;
+        Self {
+            label: content.map(|label| excerpt(&label, WORD_CHARS).into_owned()),
+            text: text.map(|text| redaction.text(&text).into_owned()),
+            edited,
+            deleted,
         }
-        // Only messages from customers have a location, an order, media, options or buttons, so the arms for these do
-        // not check `view`.
-        Self::description(match info {
-            None if matches!(view, View::Incoming(_)) => "a message",
-            Some(info) if info.location.is_some() => "a location",
-            Some(info) if info.order.is_some() => "an order",
-            Some(info) if info.media.is_some() || info.media_type.is_some() => "a media file",
-            Some(info) if info.options.is_some() || info.buttons.is_some() => {
-                "a message with options or buttons"
-            }
-            _ => "a message without text",
-        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_content_is_masked_marked_or_struck_out() {
+        let shown = |content: Option<&str>, text: Option<&str>, edited: bool, deleted: bool, is_off: bool| {
+            let [content, text] = [content, text].map(|part| part.map(str::to_owned));
+            MessageText::shown(ShownContent { text, content, edited }, deleted, Redaction { is_off })
+                .to_string()
+        };
+        assert_eq!(shown(None, Some("<Hi>"), false, false, true), "&#60;Hi&#62;");
+        assert_eq!(shown(None, Some("Hi"), true, false, true), r#"Hi <span class="tag">edited</span>"#);
+        let image = r#"<span class="muted">image:</span> •••• (4 characters)"#;
+        assert_eq!(shown(Some("image"), Some("Look"), false, false, false), image);
+        assert_eq!(
+            shown(Some("sticker"), None, false, false, false),
+            r#"<span class="muted">sticker</span>"#
+        );
+        let deleted = r#"<s class="muted">deleted message</s>"#;
+        assert_eq!(shown(Some("deleted message"), None, false, true, true), deleted);
     }
 }

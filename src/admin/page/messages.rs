@@ -13,7 +13,8 @@ use super::{
     visit::PageVisit,
 };
 use crate::{
-    admin::error::RequestError,
+    admin::{error::RequestError, wire::ShownContent},
+    event::Status,
     insight::{
         FailureClasses,
         ask::{self, Sighting, Timeline},
@@ -85,7 +86,7 @@ pub(super) async fn one(Path(id): Path<String>, visit: PageVisit) -> PageResult 
     let redaction = visit.redaction();
     let mut messages = Vec::with_capacity(found.len());
     for timeline in found {
-        let said = MessageText::of(&visit, &timeline.message).await;
+        let said = MessageText::of(&visit, &timeline.message, &ShownContent::seqs(&timeline)).await;
         messages.push(ShownMessage::of(timeline, said, insight.failures(), redaction));
     }
     visit.show(|frame| MessagePage { frame, messages })
@@ -137,9 +138,9 @@ impl StatusStep {
             notes.push(Tag::new("warn", format!("late: {} after BIK created it", late.unwrap_or_default())));
         }
         let status = sighting.status.as_deref();
-        let colour = match status.map(str::to_ascii_lowercase).as_deref() {
-            Some("failed") => "bad",
-            Some("deleted") => "warn",
+        let colour = match status.map(Status::from) {
+            Some(status) if status.is_failure() => "bad",
+            Some(Status::Deleted) => "warn",
             _ if sighting.disordered || sighting.late => "warn",
             _ => "ok",
         };

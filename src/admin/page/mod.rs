@@ -37,6 +37,7 @@ mod search;
 mod visit;
 
 pub(super) use csrf::CsrfKey;
+pub(super) use redaction::Redaction;
 pub(super) use replays::Starts;
 
 use std::sync::Arc;

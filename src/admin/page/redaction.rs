@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use crate::plural::counted;
+use crate::{event::is_phone_separator, plural::counted};
 
 /// A number with at least this many digits may be a phone number, so it is masked. Error codes have six digits and stay
 /// visible.
@@ -11,8 +11,8 @@ const PHONE_DIGITS: usize = 7;
 
 /// Whether personal data is masked, or shown (`is_off`).
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Redaction {
-    pub(super) is_off: bool,
+pub(in crate::admin) struct Redaction {
+    pub(in crate::admin) is_off: bool,
 }
 
 pub(super) const HIDDEN: &str = "••••";
@@ -50,7 +50,7 @@ impl Redaction {
         };
         for letter in text.chars() {
             // A number may be grouped, so a space, hyphen, bracket, dot or slash inside a number is part of the number.
-            let grouping = !number.is_empty() && matches!(letter, ' ' | '-' | '(' | ')' | '.' | '/');
+            let grouping = !number.is_empty() && (letter == '/' || is_phone_separator(letter));
             if letter.is_ascii_digit() || letter == '+' || grouping {
                 digits += usize::from(letter.is_ascii_digit());
                 number.push(letter);
@@ -67,7 +67,7 @@ impl Redaction {
 
     /// Masks the details in the stored text of a failure: everything after the first `: ` (or else the first `:`), text
     /// in quotes, and what [`Self::sentence`] masks.
-    pub(super) fn error(self, stored: &str) -> String {
+    pub(in crate::admin) fn error(self, stored: &str) -> String {
         if self.is_off {
             return stored.to_owned();
         }
@@ -135,6 +135,7 @@ mod tests {
         assert_eq!(redaction.sentence(plain), plain);
         assert_eq!(redaction.sentence("to +919938438138, a@b.example failed"), "to ••••, •••• failed");
         assert_eq!(redaction.sentence("(to +91 99384-38138)"), "(to ••••");
+        assert_eq!(redaction.sentence("to +91\u{a0}99384\u{2011}38138"), "to ••••");
         assert_eq!(redaction.sentence("<b>131026</b> wamid.HBgM"), "<b>131026</b> ••••");
     }
 }

@@ -101,6 +101,7 @@ impl FromRequestParts<Arc<AdminState>> for PageVisit {
         let until = shared.csrf.shown_until(&browser, &parts.headers, now);
         let frame = Frame {
             back: parts.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
+            at: now,
             token: shared.csrf.token(&browser),
             reveal: Some(Reveal { minutes_left: until.map(|until| minutes(until, now)) }),
             notice: shared.csrf.noticed(&browser, &parts.headers),

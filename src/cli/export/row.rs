@@ -45,7 +45,7 @@ pub(super) static COLUMNS: [Column; 16] = [
     column("store", false, Holds::Text(|row| row.fact.store_id)),
     column("phone", false, Holds::Text(|row| row.fact.address)),
     column("name", false, Holds::Text(|row| row.name.as_deref())),
-    column("text", false, Holds::Text(|row| row.fact.text)),
+    column("text", false, Holds::Text(|row| row.text.as_deref())),
     column("failure_reason", false, Holds::Text(|row| row.fact.failure_reason)),
     column("created_at", false, Holds::Time(|row| row.fact.time())),
 ];
@@ -60,11 +60,16 @@ pub(super) struct Row<'a> {
     element: &'a Element,
     fact: Fact<'a>,
     name: Option<String>,
+    /// The text of the message, or a description of its content.
+    text: Option<String>,
 }
 
 /// Calls `see` with each row of an event. `line` is the JSON line of the event.
 pub(super) fn each(line: &RawValue, mut see: impl FnMut(&Row<'_>) -> Result<(), Error>) -> Result<(), Error> {
     let (line, element) = &line::read(line)?;
     let view = element.view();
-    view.facts().try_for_each(|fact| see(&Row { line, element, fact, name: fact.name() }))
+    view.facts().try_for_each(|fact| {
+        let text = fact.content().map(|content| content.to_string());
+        see(&Row { line, element, fact, name: fact.name(), text })
+    })
 }

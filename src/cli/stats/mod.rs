@@ -11,6 +11,7 @@ use super::{
     Cli, Error,
     client::{AdminArgs, Client, Parameter},
     output::{json_line, stdout},
+    selection::time,
 };
 use crate::{
     admin::wire::{FigureList, HandlerList, SourceList},
@@ -24,10 +25,10 @@ pub(super) struct StatsArgs {
     #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "category", value_parser = dimension)]
     by: Vec<&'static str>,
     /// Only messages first seen in the hour of this time, or later [default: 7 days ago]
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<Timestamp>,
     /// Only messages first seen before this time, rounded up to a full hour [default: now]
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     until: Option<Timestamp>,
     /// Only messages of this category: crm, broadcast, automation, dev_api
     #[arg(long, value_name = "NAME")]

@@ -3,7 +3,7 @@
 use std::{io::Write, sync::Arc};
 
 use super::{
-    super::output::{cell, duration, figure_table, parse, parse_rows},
+    super::output::{ALL_LANES, NOT_APPLICABLE, cell, duration, figure_table, parse, parse_rows},
     Stats,
 };
 use crate::{
@@ -107,7 +107,16 @@ impl Stats {
         let names = ["HANDLER", "LANE", "STATE", "LAG", "WAITS", "DEAD LETTERS"];
         let mut cells = Vec::new();
         for HandlerReport::<LaneReport> { handler, dead, lanes, .. } in parse_rows(&self.handlers)? {
-            cells.extend(lanes.into_iter().enumerate().map(|(at, lane)| {
+            let [all, none] = [ALL_LANES, NOT_APPLICABLE].map(str::to_owned);
+            cells.push(vec![
+                handler.to_string(),
+                all,
+                none.clone(),
+                none.clone(),
+                none.clone(),
+                dead.to_string(),
+            ]);
+            cells.extend(lanes.into_iter().map(|lane| {
                 let waits = Some(lane.lag_seconds).filter(|seconds| *seconds > 0);
                 vec![
                     handler.to_string(),
@@ -115,8 +124,7 @@ impl Stats {
                     cell(lane.state),
                     lane.lag.to_string(),
                     cell(waits.map(Period::secs)),
-                    // Dead letters are counted per handler, so show the count only for its first lane.
-                    if at == 0 { dead.to_string() } else { String::new() },
+                    none.clone(), // dead letters are counted per handler
                 ]
             }));
         }

@@ -80,14 +80,21 @@ async fn customers_are_listed_with_who_waits_and_what_was_said() {
     let operator = Operator::new().await;
     a_few(&operator).await;
     let contacts = get(&operator, "/api/v1/contacts?address=%2B91%209090900001").await.json();
+    for query in ["address=9090900001", "address=900001", "name=a%20b"] {
+        assert_eq!(get(&operator, &format!("/api/v1/contacts?{query}")).await.json(), contacts, "{query}");
+    }
     let contact = &contacts["contacts"][0];
     assert_eq!((&contact["name"], &contact["address"]), (&json!("A B"), &json!("919090900001")));
     assert_eq!(get(&operator, "/api/v1/contacts").await.json(), contacts);
-    assert_eq!(get(&operator, "/api/v1/contacts/waiting").await.json()["contacts"], json!([contact]));
-    let later = get(&operator, "/api/v1/contacts/waiting?since=2999-01-01").await.json();
-    assert_eq!(later, json!({"contacts": []}));
+    let waiting = json!({"contacts": [contact], "waiting": 1, "missed": 0});
+    assert_eq!(get(&operator, "/api/v1/contacts/waiting").await.json(), waiting);
+    assert_eq!(get(&operator, "/api/v1/contacts/waiting?missed=0").await.json(), waiting);
+    for query in ["since=2999-01-01", "missed=1"] {
+        let none = get(&operator, &format!("/api/v1/contacts/waiting?{query}")).await.json();
+        assert_eq!(none, json!({"contacts": [], "waiting": 1, "missed": 0}), "{query}");
+    }
 
-    let path = format!("/api/v1/contacts/{}", contact["id"]);
+    let path = format!("/api/v1/contacts/{}", contact["id"].as_str().unwrap());
     let said = get(&operator, &format!("{path}?limit=2")).await.json();
     assert_eq!(said["contact"], *contact);
     assert_eq!(column(&said["entries"], "kind"), ["message", "message"]);
@@ -95,8 +102,12 @@ async fn customers_are_listed_with_who_waits_and_what_was_said() {
     let rest = get(&operator, &format!("{path}?before={}", said["next"])).await.json();
     assert_eq!(column(&rest["entries"], "text"), ["text of 2", "text of 1"]);
     assert_eq!(rest["next"], Value::Null);
-    get(&operator, "/api/v1/contacts/999").await.is_problem(404, "contact 999");
-    get(&operator, "/api/v1/contacts/anna").await.is_problem(400, "id: is not a number");
+    let nobody = "0123456789abcdef0123456789abcdef";
+    get(&operator, &format!("/api/v1/contacts/{nobody}")).await.is_problem(404, &format!("contact {nobody}"));
+    let told = "contactId: is not an id of 32 hexadecimal digits";
+    for old in ["1", "anna"] {
+        get(&operator, &format!("/api/v1/contacts/{old}")).await.is_problem(400, told);
+    }
 }
 
 #[tokio::test]
@@ -173,6 +184,7 @@ async fn an_invalid_query_gets_an_error_that_names_the_problem() {
         ("messages?offset=3", "offset: is not a parameter of this path"),
         ("contacts?before=x", "before"),
         ("contacts/waiting?since=x", "since"),
+        ("contacts/waiting?missed=yes", "missed: must be 0 or 1"),
         ("contacts/1?limit=0", "limit"),
         ("funnel?by=weekday", "by: unknown value \"weekday\""),
         ("funnel?by=dya", "did you mean day?"),

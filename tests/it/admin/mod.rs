@@ -29,6 +29,10 @@ use reqwest::{
     header::{ALLOW, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE},
 };
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 /// A parsed answer.
 #[derive(Debug)]
@@ -86,11 +90,30 @@ async fn a_host_that_could_have_been_rebound_is_misdirected() {
     {
         assert_eq!(status(host, "/api/v1/status").await, 200, "{host}");
     }
-    for path in ["/api/v1/status", "/metrics", "/readyz", "/nothing"] {
+    for path in ["/api/v1/status", "/metrics", "/", "/nothing", "/healthz/x"] {
         assert_eq!(status("evil.example", path).await, 421, "{path}");
     }
     let seen = Seen::of(Client::new().get(operator.url("/metrics")).header(HOST, "evil.example")).await;
     seen.is_problem(421, "admin.hosts");
+}
+
+#[tokio::test]
+async fn health_passes_with_any_host_or_none_and_only_for_reading() {
+    let operator = Operator::new().await;
+    for path in ["/healthz", "/readyz"] {
+        for host in ["bikhook:8081", "10.0.0.7:8081", "load-balancer.example", "a, b"] {
+            let request = Client::new().get(operator.url(path)).header(HOST, host);
+            assert_eq!(Seen::of(request).await.status.as_u16(), 200, "{path} {host}");
+        }
+        // HAProxy's `option httpchk` sends HTTP/1.0 without a Host.
+        let mut probe = TcpStream::connect(operator.address).await.unwrap();
+        probe.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        probe.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.0 200 "), "{path}: {answer}");
+        let change = Client::new().post(operator.url(path)).header(HOST, "evil.example").json(&json!({}));
+        assert_eq!(Seen::of(change).await.status.as_u16(), 421, "{path}");
+    }
 }
 
 #[tokio::test]
@@ -253,8 +276,7 @@ async fn events_come_by_page_newest_first_with_every_digit_and_duplicate_key() {
     let one = get(&operator, "/api/v1/events/4").await;
     assert!(one.body.starts_with("{\"seq\":4,") && one.body.contains(element), "{}", one.body);
     let lanes = &get(&operator, "/api/v1/events/3").await.json()["lanes"];
-    let crm =
-        json!({"handler": "crm", "lane": "other", "passed": false, "at": null, "aside": false, "dead": null});
+    let crm = json!({"handler": "crm", "lane": "other", "state": "waiting", "by": null, "passed": false, "at": null, "aside": false, "dead": null});
     assert_eq!(*lanes, json!([crm]), "{lanes}");
     let raw = get(&operator, "/api/v1/events/4?raw=1").await;
     assert_eq!((raw.kind.as_str(), raw.body.as_str()), ("application/octet-stream", odd));
@@ -321,7 +343,13 @@ async fn handlers_are_shown_by_lane_and_skip_selected_events() {
         .is_problem(404, "configured: crm");
     post(&operator, "/api/v1/handlers/crn/pause", json!({})).await.is_problem(404, "did you mean crm?");
     let skipped = post(&operator, "/api/v1/handlers/crm/skip", json!({"before": 3})).await.json();
-    assert_eq!(skipped, json!({"handler": "crm", "before": 3, "lanes": 2}));
+    let (events, in_flight) = (skipped["events"].as_u64().unwrap(), skipped["inFlight"].as_u64().unwrap());
+    assert_eq!(events + in_flight, 2, "{skipped}");
+    let (events, in_flight) = (&skipped["events"], &skipped["inFlight"]);
+    assert_eq!(
+        skipped,
+        json!({"handler": "crm", "before": 3, "lanes": 2, "events": events, "inFlight": in_flight, "dryRun": false})
+    );
     until(async || lane(1).await["cursor"].as_u64() >= Some(2)).await;
 
     // Events that are not stored yet cannot be skipped.

@@ -170,3 +170,35 @@ async fn dead_letters_are_retried_and_dropped_in_bulk_by_what_is_in_them() {
     assert_eq!(seen, [(Some(3), Some(true)), (Some(1), Some(false))]);
     ask("drop", json!({"filter": {"x": 1}})).await.is_problem(400, "unknown key");
 }
+
+#[tokio::test]
+async fn an_event_says_what_became_of_it_by_whom_and_when() {
+    let operator = Operator::new().await;
+    operator.store((1..=5).map(|n| status(&n.to_string(), &format!("m-{n}"), "sent"))).await;
+    let lane =
+        async |seq: u64| get(&operator, &format!("/api/v1/events/{seq}")).await.json()["lanes"][0].clone();
+    let skip = async |dry: bool| {
+        post(&operator, "/api/v1/handlers/crm/skip", json!({"before": 3, "dryRun": dry})).await.json()
+    };
+    let would = skip(true).await;
+    assert_eq!(would["events"].as_u64().unwrap() + would["inFlight"].as_u64().unwrap(), 2, "{would}");
+    assert_eq!((&would["dryRun"], lane(1).await["state"].as_str()), (&json!(true), Some("waiting")));
+
+    skip(false).await;
+    until(async || lane(1).await["state"] == "skipped" && lane(2).await["state"] == "skipped").await;
+    let skipped = lane(2).await;
+    assert_eq!(skipped["by"], "an operator");
+    assert!(skipped["at"].is_string(), "{skipped}");
+    let page = get(&operator, "/events/2").await.body;
+    assert!(page.contains("skipped</span> <small>by an operator</small>"), "{page}");
+
+    operator.destination.well.store(true, SeqCst);
+    until(async || lane(5).await["state"] == "delivered").await;
+    assert!(get(&operator, "/events/5").await.body.contains("delivered</span>"));
+    operator.bury(4).await;
+    assert_eq!(lane(4).await["state"], "dead");
+    post(&operator, "/api/v1/dead/drop", json!({"ids": [1]})).await.json();
+    let dropped = lane(4).await;
+    assert_eq!((&dropped["state"], &dropped["by"]), (&json!("dropped"), &json!("an operator")));
+    assert!(get(&operator, "/events/4").await.body.contains("dead letter dropped</span>"));
+}

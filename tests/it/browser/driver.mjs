@@ -150,7 +150,7 @@ export function links(page) {
 export function kindOf(path) {
   const url = new URL(path, "http://x");
   const names = [...new Set(url.searchParams.keys())].filter((name) => !["before", "after"].includes(name)).sort();
-  return url.pathname.replace(/\d+/g, "N") + (names.length > 0 ? `?${names.join("&")}` : "");
+  return url.pathname.replace(/\/[0-9a-f]{32}$|\d+/g, (id) => (id.startsWith("/") ? "/N" : "N")) + (names.length > 0 ? `?${names.join("&")}` : "");
 }
 
 /** One path of each kind of page, found by following the links from the overview. */

@@ -93,6 +93,12 @@ fn an_event_is_on_the_live_page_within_a_second_and_a_pause_loses_nothing() {
 }
 
 #[test]
+fn a_page_left_open_says_its_time_and_that_the_receiver_is_gone() {
+    let world = World::new();
+    play("stale", &world, json!({ "pid": world.pid() }));
+}
+
+#[test]
 fn each_button_performs_the_decision_of_its_label() {
     let folder = TempDir::new().unwrap();
     let door = folder.path().join("door");

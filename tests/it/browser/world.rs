@@ -67,6 +67,10 @@ impl World {
         self.learnt();
     }
 
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// The address to which events are posted.
     pub fn webhook(&self) -> String {
         format!("http://{}/webhook", self.process.address())

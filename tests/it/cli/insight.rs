@@ -36,19 +36,66 @@ async fn a_message_is_shown_in_a_form_for_people() {
     }
     let rows: Vec<_> = text.lines().skip_while(|line| !line.contains("RECEIVED")).skip(1).collect();
     assert_eq!(rows.len(), 2, "{text}");
-    assert!(rows[0].contains("delivered") && rows[0].contains("after creation"), "{text}");
+    assert!(rows[0].contains("delivered") && rows[0].contains("late: "), "{text}");
     assert!(rows[1].contains("sent") && rows[1].contains("out of order"), "{text}");
+
+    assert!(text.contains("text      Hello\n"), "{text}");
 
     let text = ask(&operator, &["message", "m-2"]).await.ok();
     assert!(text.contains("state     failed: undeliverable\nreason    Message Undeliverable.\n"), "{text}");
     let text = ask(&operator, &["message", "m/3"]).await.ok();
-    assert!(text.contains("state     received\nfrom      A B"), "{text}");
+    assert!(text.contains("state     received\ntext      Hii sir\nfrom      A B"), "{text}");
     let object = ask(&operator, &["message", "m-1", "--json"]).await.objects();
     assert_eq!(
         (&object[0]["state"], &object[0]["sightings"][1]["status"]),
         (&json!("delivered"), &json!("sent"))
     );
     ask(&operator, &["message", "m-9"]).await.failed("there is no message \"m-9\"");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_shows_its_choice_its_edit_or_that_it_was_deleted() {
+    let operator = Operator::new().await;
+    for name in
+        ["f07-edited-message", "f08-deleted-message", "payload-02-list-reply", "payload-10-document-many"]
+    {
+        let body = std::fs::read(format!("fixtures/cases/{name}.json")).unwrap();
+        let drafts = bikhook::event::decode(&"bik".into(), &body).unwrap().drafts;
+        operator.store(drafts.iter().map(|draft| draft.element.raw())).await;
+    }
+    operator.learnt().await;
+    for (message, line) in [
+        ("wamid.e1", "text      please send to Mumbai (edited)\n"),
+        ("wamid.d1", "state     received (deleted)\ntext      deleted message\n"),
+        ("wamid.p2", "text      Priority Mail Express\n"),
+        ("wamid.p10", "text      2 documents: Réçu №1 .pdf\n"),
+    ] {
+        let text = ask(&operator, &["message", message]).await.ok();
+        assert!(text.contains(line) && !text.contains("4111"), "{line} in {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_delay_of_a_message_is_the_one_in_the_figures() {
+    let operator = Operator::new().await;
+    let made = bikhook::clock::now().plus_ms(-20 * 60_000).to_string();
+    // The last status repeats another time, which is neither the delay nor what "late" says.
+    let later = bikhook::clock::now().plus_ms(-24 * 3_600_000).to_string();
+    let at =
+        |word: &str, time: &str| told("m-1", word, "CAMPAIGN", "").replace("2024-08-01T07:24:23.425Z", time);
+    operator.store([at("sent", &made), at("delivered", &later)]).await;
+    operator.learnt().await;
+    let text = ask(&operator, &["message", "m-1"]).await.ok();
+    let delay = text.lines().find_map(|line| line.strip_prefix("delay ")).expect(&text).trim();
+    assert!(delay == "20 min" || delay == "21 min", "{text}");
+    assert!(text.contains(&format!("late: {delay} after BIK created it")), "{text}");
+    assert_eq!(text.matches("late: ").count(), 1, "{text}");
+    let stats = ask(&operator, &["stats"]).await.ok();
+    let source = stats.lines().find(|line| line.trim_start().starts_with("bik ")).expect(&stats);
+    assert!(
+        source.trim_end().ends_with("20 min, 20 min") || source.trim_end().ends_with("21 min, 21 min"),
+        "{stats}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

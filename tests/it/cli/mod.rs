@@ -142,10 +142,10 @@ async fn events_lists_the_newest_oldest_first_with_nothing_personal() {
     assert_eq!(lines.len(), 21, "{table}");
     assert!(lines[0].contains("SEQ") && lines[0].contains("CHANNEL"), "{table}");
     assert!(lines[1].trim_start().starts_with("6 ") && lines[20].trim_start().starts_with("25 "), "{table}");
-    for shown in ["message-status-update", "read", "whatsapp", "i-25"] {
+    for shown in ["message-status-update", "read", "whatsapp", "i-25", "m-25"] {
         assert!(lines[20].contains(shown), "{table}");
     }
-    for hidden in ["+91", "Hello", "m-25"] {
+    for hidden in ["+91", "Hello"] {
         assert!(!table.contains(hidden), "{table}");
     }
 }
@@ -348,12 +348,47 @@ async fn handlers_are_listed_and_skipped_only_when_it_is_meant() {
     let skip =
         async |before: &str| ask(&operator, &["handlers", "skip", "crm", "--yes", "--before", before]).await;
     skip("never").await.code_is(2);
-    assert_eq!(skip("4").await.ok(), "crm skips all undelivered events below seq 4\n");
-    assert_eq!(skip("2001-01-01").await.ok(), "crm skips all undelivered events below seq 1\n", "nothing");
+    let dry = ask(&operator, &["handlers", "skip", "crm", "--dry-run", "--before", "4"]).await.ok();
+    assert!(dry.starts_with("crm would skip ") && dry.ends_with(" below seq 4\n"), "{dry}");
+    let skipped = skip("4").await.ok();
+    assert!(skipped.starts_with("crm skips ") && skipped.ends_with(" below seq 4\n"), "{skipped}");
+    assert_eq!(skip("2001-01-01").await.ok(), "crm skips 0 undelivered events below seq 1\n", "nothing");
     ask(&operator, &["handlers", "skip", "nobody", "--yes", "--before", "1"]).await.failed("nobody");
     let json =
         ask(&operator, &["handlers", "skip", "crm", "--yes", "--json", "--before", "9"]).await.objects();
-    assert_eq!(json, [json!({"handler": "crm", "before": 4, "lanes": 2})]);
+    let counts = (&json[0]["events"], &json[0]["before"], &json[0]["lanes"], &json[0]["dryRun"]);
+    assert_eq!(counts, (&json!(0), &json!(4), &json!(2), &json!(false)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_shown_for_the_handler_and_not_for_a_lane() {
+    let operator = Operator::new().await;
+    operator.store([status("i-1", "m-1", "sent"), status("i-2", "m-2", "sent")]).await;
+    operator.bury(1).await;
+    operator.bury(2).await;
+    for command in ["handlers", "stats"] {
+        let told = ask(&operator, &[command]).await.ok();
+        let table = &told[told.find(" HANDLER ").expect("the table of handlers")..];
+        let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+        let column = |name: &str| rows[0].iter().position(|column| *column == name).expect(name);
+        let (lane, dead) = (column("LANE"), column("DEAD"));
+        let of_lane = |name: &str| rows.iter().find(|row| row.get(lane) == Some(&name)).expect(name)[dead];
+        assert_eq!(["all", "incoming", "other"].map(of_lane), ["2", "-", "-"], "{command}:\n{table}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_list_says_so() {
+    let operator = Operator::new().await;
+    for list in [&["events"][..], &["dead", "list"], &["quarantine", "list"], &["replay", "list"]] {
+        let table = ask(&operator, list).await.ok();
+        assert!(table.lines().count() == 2 && table.ends_with("\n none\n"), "{list:?}: {table:?}");
+        let json = ask(&operator, &[list, &["--json"]].concat()).await.ok();
+        assert_eq!(json, "", "{list:?}");
+    }
+    operator.store([status("i-1", "m-1", "sent")]).await;
+    let table = ask(&operator, &["events"]).await.ok();
+    assert!(table.lines().count() == 2 && !table.contains("none"), "{table}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -365,6 +400,8 @@ async fn dead_letters_are_listed_shown_retried_and_dropped() {
     }
     let table = ask(&operator, &["dead", "list", "--handler", "crm", "--limit", "3"]).await.ok();
     assert!(table.lines().count() == 4 && table.contains("refused") && !table.contains("+91"), "{table}");
+    let row = table.lines().last().unwrap();
+    assert!(row.contains(" m-4 ") && row.contains("422: ••••"), "for `message` and for the cause: {row}");
     let shown = ask(&operator, &["dead", "show", "1"]).await.ok();
     assert!(
         shown.contains("422: phone +910000000000 is unknown") && shown.contains("message-status-update"),
@@ -492,6 +529,7 @@ impl Receiver {
             auth: AuthMode::Basic,
             credentials: BTreeMap::from([("portal".to_owned(), credential)]),
             rate: None,
+            tenant: None,
         };
         let settings = http::Settings::default();
         let sources = Sources::check([("bik", &source)]).ok().unwrap();
@@ -728,13 +766,80 @@ async fn a_new_configuration_is_tried_with_what_is_stored_and_delivers_nothing()
     );
     assert_eq!(failures["names"], json!({"message-status-update": 1}));
     let shown = &failures["shown"][0];
-    assert_eq!((&shown["seq"], &shown["event"]["id"]), (&json!(2), &json!("2")));
-    assert!(shown["event"].get("customerDetails").is_none() && shown["key"].as_str().unwrap().len() == 32);
+    assert_eq!((&shown["seq"], &shown["id"], &shown["phone"]), (&json!(2), &json!("2"), &json!("***00")));
     assert_eq!((&of("all")["takes"], &of("all")["incoming"]), (&json!(2), &json!(1)));
     let told = check(&[]).await.ok();
     assert!(told.starts_with("ok\n") && told.contains("Of the last 2 events"), "{told}");
     assert!(!told.contains("+91"), "nothing personal unless it is asked for");
     assert!(operator.destination.taken.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_check_shows_what_each_destination_really_gets() {
+    let operator = Operator::new().await;
+    let raw = status("1", "a", "failed").replace("{\"eventName", "{ \"eventName");
+    operator.store([raw.as_str()]).await;
+    let folder = TempDir::new().unwrap();
+    let (file, digest_key) = (folder.path().join("new.toml"), folder.path().join("digest-key"));
+    let http = "kind = \"http\"\nurl = \"https://crm.example/\"\n";
+    let mask = "mask = { drop = [\"/customerDetails\"] }\n";
+    let text = format!(
+        "[sources.bik]\ncredentials.portal = {{ key = \"0123456789abcdef\" }}\n\
+         [handlers.file]\nkind = \"jsonl\"\npath = \"never-made/events.jsonl\"\n{mask}\
+         [handlers.log]\nkind = \"log\"\ndigest_key_file = {digest_key:?}\n\
+         [handlers.envelope]\n{http}headers = {{ Authorization = \"Bearer s3cret\" }}\n\
+         [handlers.raw]\n{http}body = \"raw\"\n\
+         [handlers.cloud]\n{http}body = \"cloudevents\"\n{mask}\
+         [handlers.binary]\n{http}body = \"cloudevents\"\nmode = \"binary\"\n\
+         [handlers.program]\nkind = \"exec\"\ncommand = [\"cat\"]\nbody = \"raw\"\nenv = {{ TOKEN = \"s3cret\" }}\n\
+         [handlers.lines]\nkind = \"exec\"\ncommand = [\"cat\"]\nmode = \"lines\"\n"
+    );
+    write_private(&file, &text);
+    let args =
+        ["check", "--config", file.to_str().unwrap(), "--against-journal", "1", "--show", "1", "--json"];
+    let ran = run_with(&[("BIKHOOK_ADMIN", &operator.url(""))], b"", &args).await;
+    assert!(!ran.out.contains("s3cret"), "{ran:?}");
+    let rows = ran.objects();
+    let of = |name: &str| rows.iter().find(|row| row["handler"] == name).unwrap()["shown"][0].clone();
+
+    let line = of("file");
+    assert_eq!(
+        (&line["seq"], &line["event"]["id"], line.get("key")),
+        (&json!(1), &json!("1"), None),
+        "{line}"
+    );
+    assert!(line["event"].get("customerDetails").is_none(), "{line}");
+    let log = of("log");
+    assert_eq!(
+        (&log["status"], &log["phone"], log.get("text")),
+        (&json!("failed"), &json!("***00"), None),
+        "{log}"
+    );
+    assert!(!digest_key.exists(), "a check makes no key");
+    let envelope = of("envelope");
+    assert_eq!(envelope["headers"]["authorization"], "***", "{envelope}");
+    assert_eq!(envelope["body"]["key"], envelope["headers"]["idempotency-key"], "{envelope}");
+    let posted = of("raw");
+    assert_eq!(
+        (posted["body"].to_string().contains("customerDetails"), &posted["headers"]["bikhook-seq"]),
+        (true, &json!("1"))
+    );
+    let cloud = of("cloud");
+    assert_eq!(
+        (&cloud["body"]["specversion"], &cloud["body"]["data"]["id"]),
+        (&json!("1.0"), &json!("1")),
+        "{cloud}"
+    );
+    assert!(cloud["body"]["data"].get("customerDetails").is_none(), "{cloud}");
+    let binary = of("binary");
+    assert_eq!(
+        (&binary["headers"]["ce-sequence"], &binary["body"]["id"]),
+        (&json!("1"), &json!("1")),
+        "{binary}"
+    );
+    let program = of("program");
+    assert_eq!((&program["env"]["BIKHOOK_SEQ"], &program["stdin"]), (&json!("1"), &json!(raw)), "{program}");
+    assert_eq!(of("lines")["event"]["id"], "1");
 }
 
 #[tokio::test]

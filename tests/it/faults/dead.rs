@@ -108,3 +108,57 @@ fn only_handlers_that_ask_for_notices_get_them_and_cause_them() {
     home.each_stored(|_| stored += 1);
     assert_eq!(stored, 3, "two that were posted, and one that was told");
 }
+
+#[test]
+fn notices_are_left_out_of_lists_unless_they_are_asked_for() {
+    let home = home();
+    let mut process = home.start();
+    process
+        .connect()
+        .post(&format!("[{},{}]", incoming("1", "poison"), status("2", "well", "sent")))
+        .unwrap();
+    eventually("it is told of", || told(&home).len() == 1);
+    let ask = |path: &str| process.operator().get(path).unwrap().body;
+    let seqs = |query: &str| {
+        let page: Value = serde_json::from_str(&ask(&format!("/api/v1/events{query}"))).unwrap();
+        let mut seqs: Vec<_> =
+            page["events"].as_array().unwrap().iter().map(|event| event["seq"].as_u64().unwrap()).collect();
+        seqs.sort_unstable();
+        seqs
+    };
+    for query in ["", "?after=0", "?source=bik", "?status=sent&status=read"] {
+        assert!(!seqs(query).contains(&3), "{query}");
+    }
+    for query in ["?source=bikhook", "?event=bikhook-*", "?name=bikhook-dead-letter", "?after=0&event=*"] {
+        assert!(seqs(query).contains(&3), "{query}");
+    }
+    for page in ["/events", "/tail"] {
+        assert!(!ask(page).contains("bikhook-dead-letter"), "{page}");
+        assert!(ask(&format!("{page}?source=bikhook")).contains("bikhook-dead-letter"), "{page}");
+    }
+    process.stop();
+
+    let run = |args: &[&str]| {
+        let ran = home.command().args(args).arg("--journal").arg(home.journal_file()).output().unwrap();
+        assert!(ran.status.success(), "{args:?}: {}", String::from_utf8_lossy(&ran.stderr));
+        String::from_utf8(ran.stdout).unwrap()
+    };
+    assert!(!run(&["events"]).contains("bikhook-dead-letter"));
+    assert!(run(&["events", "--source", "bikhook"]).contains("bikhook-dead-letter"));
+    assert!(run(&["check", "--against-journal", "9"]).contains("Of the last 2 events"));
+}
+
+#[test]
+fn an_event_that_a_handler_does_not_want_says_so() {
+    let mut home = Home::new();
+    home.audit_keys = "events = [\"incoming-message\"]";
+    let process = home.start();
+    process.connect().post(&format!("[{},{}]", incoming("1", "a"), status("2", "b", "sent"))).unwrap();
+    home.wait_until_delivered();
+    let state = |seq: u64| {
+        let event = process.operator().get(&format!("/api/v1/events/{seq}")).unwrap();
+        let event: Value = serde_json::from_str(&event.body).unwrap();
+        event["lanes"][0]["state"].clone()
+    };
+    assert_eq!((state(1), state(2)), (json!("delivered"), json!("not wanted")));
+}

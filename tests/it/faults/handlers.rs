@@ -146,6 +146,7 @@ fn source() -> SourceSettings {
         auth: AuthMode::Basic,
         credentials: BTreeMap::from([("portal".to_owned(), credential)]),
         rate: None,
+        tenant: None,
     }
 }
 

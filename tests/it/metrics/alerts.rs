@@ -59,7 +59,7 @@ fn expressions(dashboard: &Value) -> Vec<&str> {
 }
 
 /// The complaint of promtool; `None` if there is none.
-fn promtool(args: &[&str]) -> Option<String> {
+pub(super) fn promtool(args: &[&str]) -> Option<String> {
     let ended =
         Command::new("promtool").args(args).output().expect("promtool: Debian's package is `prometheus`");
     let said = [ended.stdout, ended.stderr].concat();

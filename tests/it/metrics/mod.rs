@@ -1,6 +1,7 @@
 //! The metrics: their names and labels are those of docs/metrics.md, whatever is posted, and alerts and the dashboard
 //! name no others.
 
+mod actions;
 mod alerts;
 mod page;
 mod promql;
@@ -12,7 +13,7 @@ use crate::{
     readme::page::document,
     support::{
         client::{Client, KEY},
-        events::{incoming, status},
+        events::{incoming, incoming_now, status},
         home::{Home, Process, eventually},
     },
 };
@@ -104,7 +105,8 @@ fn each_action_changes_its_metrics() {
         status("1", "m1", "sent"),
         status("2", "m1", "delivered"),
         status("3", "m2", "failed").replace("null", "\"Rate limit hit\""),
-        incoming("4", "m3"),
+        incoming_now("4", "m3"),
+        incoming("5", "m4").replace("910000000000", "910000000001"),
     ];
     client.post(&format!("[{}]", events.join(","))).unwrap().receipt();
     client
@@ -133,6 +135,7 @@ fn each_action_changes_its_metrics() {
     assert!(page.value("bikhook_recent_message_delivery_seconds", &none).is_nan());
     assert_eq!(page.value("bikhook_insight_failed", &[]), 0.0);
     assert_eq!(page.value("bikhook_customers_waiting", &[]), 1.0);
+    assert_eq!(page.value("bikhook_customers_missed", &[]), 1.0);
     assert!(page.value("bikhook_customer_waiting_seconds", &[]) < 60.0);
     let wrong = [("reason", "wrong"), ("source", "bik")];
     assert_eq!(page.value("bikhook_authentication_failures_total", &wrong), 1.0);

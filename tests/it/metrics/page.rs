@@ -74,13 +74,20 @@ impl Page {
         self.samples.iter().map(|sample| sample.series.clone()).collect()
     }
 
+    pub fn has_series(&self, name: &str, labels: &[(&str, &str)]) -> bool {
+        self.find(name, labels).is_some()
+    }
+
     #[track_caller]
     pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        let found = self.samples.iter().find(|sample| {
+        self.find(name, labels).unwrap_or_else(|| panic!("there is no {name} {labels:?}")).value
+    }
+
+    fn find(&self, name: &str, labels: &[(&str, &str)]) -> Option<&Sample> {
+        self.samples.iter().find(|sample| {
             let own: BTreeMap<_, _> = sample.labels.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
             sample.name == name && labels.iter().all(|(label, value)| own.get(label) == Some(value))
-        });
-        found.unwrap_or_else(|| panic!("there is no {name} {labels:?}")).value
+        })
     }
 }
 

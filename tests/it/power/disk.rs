@@ -137,6 +137,11 @@ impl<'a> Disk<'a> {
                     let what = Named::Moved(from.clone(), to.clone(), place);
                     disk.names.push(Naming { at: begun, what });
                 }
+                What::Link { from, to } => {
+                    let place = there[from];
+                    there.insert(to.clone(), place);
+                    disk.names.push(Naming { at: begun, what: Named::Made(to.clone(), place) });
+                }
                 What::Unlink { path } => {
                     there.remove(path).expect("a file that is deleted");
                     disk.names.push(Naming { at: begun, what: Named::Removed(path.clone()) });

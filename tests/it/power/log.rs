@@ -48,6 +48,11 @@ pub enum What {
         from: PathBuf,
         to: PathBuf,
     },
+    /// Gives a file a second name.
+    Link {
+        from: PathBuf,
+        to: PathBuf,
+    },
     Unlink {
         path: PathBuf,
     },
@@ -70,6 +75,7 @@ impl What {
             Self::Grow { .. } => "grow",
             Self::Sync { .. } => "sync",
             Self::Rename { .. } => "rename",
+            Self::Link { .. } => "link",
             Self::Unlink { .. } => "unlink",
             Self::MakeFolder { .. } => "make folder",
             Self::Answer { .. } => "answer",
@@ -177,6 +183,7 @@ impl Log {
 fn what(header: &Header, data: Range<usize>, bytes: &[u8]) -> Option<What> {
     const OPEN: u8 = 1;
     const ANSWER: u8 = 9;
+    const LINK: u8 = 11;
     let text = || String::from_utf8_lossy(&bytes[data.clone()]).into_owned();
     let path = |which: usize| PathBuf::from(text().split('\0').nth(which).unwrap_or_default());
     let file = (header.pid, header.file);
@@ -196,6 +203,7 @@ fn what(header: &Header, data: Range<usize>, bytes: &[u8]) -> Option<What> {
         7 => What::Unlink { path: path(0) },
         8 => What::MakeFolder { path: path(0) },
         ANSWER => What::Answer { text: text() },
+        LINK => What::Link { from: path(0), to: path(1) },
         kind => panic!("the receiver did what the model of the disk does not know: {kind}, {}", text()),
     })
 }

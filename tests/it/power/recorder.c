@@ -26,7 +26,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum kind { OPEN = 1, WRITE, RESIZE, GROW, SYNC, RENAME, UNLINK, MKDIR, ANSWER, UNKNOWN };
+enum kind { OPEN = 1, WRITE, RESIZE, GROW, SYNC, RENAME, UNLINK, MKDIR, ANSWER, UNKNOWN, LINK };
 enum phase { BEGIN, END };
 
 struct header {
@@ -362,6 +362,8 @@ static int note_name(enum kind kind, int result, const char *path, const char *o
 NAMES(rename, RENAME, from, to, (const char *from, const char *to), (from, to))
 NAMES(renameat, RENAME, from, to, (int at, const char *from, int in, const char *to), (at, from, in, to))
 NAMES(renameat2, RENAME, from, to, (int at, const char *from, int in, const char *to, unsigned flags), (at, from, in, to, flags))
+NAMES(link, LINK, from, to, (const char *from, const char *to), (from, to))
+NAMES(linkat, LINK, from, to, (int at, const char *from, int in, const char *to, int flags), (at, from, in, to, flags))
 NAMES(unlink, UNLINK, path, 0, (const char *path), (path))
 NAMES(unlinkat, UNLINK, path, 0, (int at, const char *path, int flags), (at, path, flags))
 NAMES(mkdir, MKDIR, path, 0, (const char *path, mode_t mode), (path, mode))
@@ -375,8 +377,8 @@ NAMES(mkdirat, MKDIR, path, 0, (int at, const char *path, mode_t mode), (at, pat
         if (is_ours) unknown(#symbol); \
         return real arguments; \
     }
-UNKNOWNS(link, int, (const char *from, const char *to), (from, to), is_inside(from) || is_inside(to))
 UNKNOWNS(symlink, int, (const char *to, const char *path), (to, path), is_inside(path))
+UNKNOWNS(symlinkat, int, (const char *to, int at, const char *path), (to, at, path), is_inside(path))
 UNKNOWNS(truncate, int, (const char *path, off_t size), (path, size), is_inside(path))
 UNKNOWNS(truncate64, int, (const char *path, off64_t size), (path, size), is_inside(path))
 UNKNOWNS(rmdir, int, (const char *path), (path), is_inside(path))

@@ -20,7 +20,7 @@ use crate::support::{events::status, home::eventually, receiver::Receiver};
 
 /// The blocks that are not run: document, first line and reason. A new one must be added here.
 const SKIPPED: [(&str, &str, &str); 12] = [
-    ("README.md", "cd bikhook", "because the test builds the binary itself"),
+    ("README.md", "git clone URL bikhook", "because the test builds the binary itself"),
     ("README.md", "bikhook", "because it runs until it is stopped: the test starts it"),
     ("README.md", "tests/run", "because it runs this test"),
     ("CONTRIBUTING.md", "tests/run", "because it runs this test"),
@@ -224,7 +224,12 @@ fn every_toml_is_accepted() {
         for block in document.blocks().iter().filter(|block| block.language == "toml") {
             let path = desk.path("read.toml");
             fs::write(&path, &block.text).unwrap();
-            let secrets = [("BIK_KEY", KEY), ("DATABASE_PASSWORD", "x"), ("KAFKA_PASSWORD", "x")];
+            let secrets = [
+                ("BIK_KEY", KEY),
+                ("DATABASE_PASSWORD", "x"),
+                ("KAFKA_PASSWORD", "x"),
+                ("CRM_SIGNING_KEY", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+            ];
             let variables = secrets.map(|(name, value)| (name.into(), value.into()));
             let config = Config::load(Some(&path), variables)
                 .unwrap_or_else(|error| panic!("{}: {error}", document.path));
@@ -236,6 +241,87 @@ fn every_toml_is_accepted() {
             let complaint = String::from_utf8_lossy(&checked.stderr);
             assert!(checked.status.success(), "{}: {complaint}", document.path);
         }
+    }
+}
+
+/// A secret in an example is copied to production as it is.
+#[test]
+fn no_example_has_a_secret_in_clear() {
+    let files = fs::read_dir("config").unwrap().map(|entry| entry.unwrap().path());
+    let mut texts: Vec<(String, String)> =
+        files.map(|path| (path.display().to_string(), fs::read_to_string(&path).unwrap())).collect();
+    for document in documents() {
+        let toml = document.blocks().into_iter().filter(|block| block.language == "toml");
+        texts.extend(toml.map(|block| (document.path.clone(), block.text)));
+    }
+    let secrets =
+        ["key", "password", "token", "Authorization", "API_TOKEN", "signing_keys", "secret_access_key"];
+    let mut found = 0;
+    for (path, text) in &texts {
+        for placeholder in ["change-me", "changeme", "replace-me", "your-key", "your-secret"] {
+            assert!(!text.contains(placeholder), "{path}: {placeholder}");
+        }
+        for line in text.lines().filter(|line| !line.contains("key = value")) {
+            for (before, value) in line.match_indices(" = ").map(|(at, sign)| line.split_at(at + sign.len()))
+            {
+                let name = before.trim_end_matches(" = ").rsplit([' ', '.']).next().unwrap_or_default();
+                if secrets.contains(&name) {
+                    found += 1;
+                    assert!(value.starts_with('{') || value.starts_with("[{"), "{path}: {line}");
+                }
+            }
+        }
+    }
+    assert!(found > 10, "{found} secrets were found");
+}
+
+/// The file of a document, with its `[sources.bik]` replaced by that block.
+fn with_source(file: &str, block: &str) -> String {
+    let mut sections = file.split_inclusive('\n').peekable();
+    let mut merged = String::new();
+    while let Some(line) = sections.next() {
+        if !line.starts_with("[sources.bik]") {
+            merged += line;
+            continue;
+        }
+        while sections.next_if(|line| !line.starts_with('[')).is_some() {}
+        merged += block;
+        merged += "\n";
+    }
+    assert!(merged.contains(block), "the file has no [sources.bik]");
+    merged
+}
+
+#[test]
+fn the_rotation_fits_the_files_of_the_documents() {
+    let rotation = document("docs/portal.md").blocks();
+    let rotation = rotation.iter().find(|block| block.text.contains("credentials.next")).unwrap();
+    let end = rotation.text.split("not_after = ").nth(1).and_then(|rest| rest.split('"').nth(1)).unwrap();
+    // The date of the document is over one day.
+    let block = rotation.text.replace(end, "2099-12-31T00:00:00Z");
+    for path in ["README.md", "docs/configuration.md"] {
+        let blocks = document(path).blocks();
+        let file = blocks.iter().find(|block| block.first() == "# bikhook.toml").expect(path);
+        let desk = Desk::new();
+        fs::write(desk.path("bikhook.toml"), &file.text).unwrap();
+        desk.start(&["--config", "bikhook.toml"]).kill();
+        let before = fs::read_to_string(desk.path("data/credential")).unwrap();
+
+        fs::write(desk.path("bikhook.toml"), with_source(&file.text, &block)).unwrap();
+        let receiver = desk.start(&["--config", "bikhook.toml"]);
+        for key in ["credential", "credential-2027"] {
+            let post = format!(
+                "curl -sS --fail-with-body -H \"Authorization: Basic $(cat data/{key})\" --data-binary \
+                 @fixtures/bik/page/status-failed.json http://127.0.0.1:8080/webhook"
+            );
+            let answer = desk.succeed(&receiver, &post);
+            assert!(answer.contains("\"quarantined\":0"), "{path}, {key}: {answer}");
+        }
+        assert_eq!(
+            fs::read_to_string(desk.path("data/credential")).unwrap(),
+            before,
+            "{path}: the old key stays"
+        );
     }
 }
 
@@ -328,10 +414,12 @@ fn each_section_of_the_configuration_has_every_key_with_its_default() {
         ("## insight", "insight"),
         ("## log", "log"),
     ] {
-        let keys = example.iter().filter(|((of, _), _)| of == section);
-        let expected: Vec<_> = keys
-            .map(|((_, key), default)| (format!("{section}.{key}"), default_cell(default.as_ref())))
+        let answers = format!("{section}.answers");
+        let keys = example.iter().filter(|((of, _), _)| of == section || *of == answers);
+        let mut expected: Vec<_> = keys
+            .map(|((of, key), default)| (format!("{of}.{key}"), default_cell(default.as_ref())))
             .collect();
+        expected.sort();
         assert!(!expected.is_empty(), "the example has no {section}");
         assert_eq!(keys_of_table(page.rows_below(heading)), expected);
     }

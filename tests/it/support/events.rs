@@ -21,6 +21,11 @@ pub fn incoming(id: &str, message: &str) -> String {
     )
 }
 
+/// A message from a customer, created now.
+pub fn incoming_now(id: &str, message: &str) -> String {
+    incoming(id, message).replace("2024-07-26T07:27:07.949Z", &bikhook::clock::now().to_string())
+}
+
 /// A draft of an element.
 pub fn draft(raw: &str) -> Draft {
     draft_from("bik", raw)

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU32, Ordering::SeqCst},
+    atomic::{AtomicU32, AtomicU64, Ordering::SeqCst},
 };
 
 use bikhook::{
@@ -24,6 +24,8 @@ pub struct Stub {
     pub unstored: AtomicU32,
     /// The number of further reads of lanes that fail.
     pub unread: AtomicU32,
+    /// Events up to this seq cannot be claimed.
+    pub unreadable_to: AtomicU64,
     inner: Arc<dyn Journal>,
 }
 
@@ -34,6 +36,7 @@ impl Stub {
             state: watch::Sender::new(JournalState::Ready),
             unstored: AtomicU32::new(0),
             unread: AtomicU32::new(0),
+            unreadable_to: AtomicU64::new(0),
             inner,
         }
     }
@@ -93,7 +96,8 @@ impl Journal for Stub {
     }
 
     fn claim(&self, class: Class, after: u64, max: usize) -> JournalFuture<'_, Claim> {
-        self.inner.claim(class, after, max)
+        let fails = after < self.unreadable_to.load(SeqCst);
+        if fails { Box::pin(async { Err(Error::Full) }) } else { self.inner.claim(class, after, max) }
     }
 
     fn settle(&self, lane: LaneId, ends: Ends) -> JournalFuture<'_, ()> {
@@ -128,8 +132,8 @@ impl Journal for Stub {
         self.inner.retry_dead(ids)
     }
 
-    fn drop_dead(&self, ids: Vec<i64>) -> JournalFuture<'_, Vec<i64>> {
-        self.inner.drop_dead(ids)
+    fn drop_dead(&self, ids: Vec<i64>, by: Arc<str>) -> JournalFuture<'_, Vec<i64>> {
+        self.inner.drop_dead(ids, by)
     }
 
     fn retries(&self) -> watch::Receiver<u64> {

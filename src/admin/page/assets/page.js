@@ -1,4 +1,5 @@
-// With JavaScript, the page shows times in the reader's zone on hover, and draws charts from the tables beside them.
+// With JavaScript, the page shows times in the reader's zone on hover, draws charts from the tables beside them, and says
+// when it is old.
 "use strict";
 (() => {
   const zoned = (root) => {
@@ -59,10 +60,28 @@
     box.chart = chart;
   };
 
+  // A part with data-every is replaced each so many seconds. After two misses a bar says that the page is old. Without the
+  // bar, a page left open would show a dead receiver as well.
+  const watch = () => {
+    const bar = document.getElementById("stale");
+    let fresh = Date.now();
+    document.addEventListener("htmx:after:swap", () => {
+      fresh = Date.now();
+      bar.hidden = true;
+    });
+    setInterval(() => {
+      const part = document.querySelector("[data-every]");
+      if (!part || !bar.hidden || Date.now() - fresh < (2 * Number(part.dataset.every) + 1) * 1_000) return;
+      bar.querySelector("span").textContent = part.querySelector(".as-of time").textContent;
+      bar.hidden = false;
+    }, 1_000);
+  };
+
   const drawAll = () => document.querySelectorAll(".chart[data-table]").forEach(draw);
   const start = () => {
     zoned(document);
     drawAll();
+    watch();
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
     addEventListener("resize", () => {
       for (const box of document.querySelectorAll(".chart")) {

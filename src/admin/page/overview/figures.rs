@@ -14,7 +14,7 @@ use crate::{
     clock::Timestamp,
     insight::{
         Insight,
-        ask::{self, Dimension, FigureQuery, FunnelRow, SourceRow},
+        ask::{self, Dimension, FigureQuery, FunnelRow, SourceRow, WaitingSpan},
     },
 };
 
@@ -39,8 +39,10 @@ pub(super) struct MessageFigures {
     pub(super) steps: Vec<PeriodStep>,
     pub(super) failures: Vec<FailureCount>,
     pub(super) sources: Vec<SourceFigures>,
-    /// Customers who wrote in the last 24 hours and wait for an answer; counted up to `WAITING_MAX` + 1.
+    /// Customers who have waited for an answer for at most 24 hours; counted up to `WAITING_MAX` + 1.
     pub(super) waiting: usize,
+    /// Customers who have waited for longer; counted up to `WAITING_MAX` + 1.
+    pub(super) missed: usize,
 }
 
 /// A field that filters the figures.
@@ -127,10 +129,11 @@ impl MessageFigures {
                 ask::funnel(connection, &by(&[step]))?,
                 ask::failures(connection, &by(&[]), &classes)?,
                 ask::sources(connection, since)?,
-                ask::waiting(connection, now.plus_ms(-ask::WINDOW_MS), WAITING_MAX + 1)?.len(),
+                ask::count_waiting(connection, WaitingSpan::recent(now), WAITING_MAX + 1)?.0,
+                ask::count_waiting(connection, WaitingSpan::missed(now), WAITING_MAX + 1)?.0,
             ))
         });
-        let (choices, groups, total, steps, failures, sources, waiting) = answer.await?;
+        let (choices, groups, total, steps, failures, sources, waiting, missed) = answer.await?;
         let total = total.into_iter().next().unwrap_or_default();
         let failed: i64 = failures.iter().map(|failure| failure.messages).sum();
         Ok(Self {
@@ -151,6 +154,7 @@ impl MessageFigures {
                 .collect(),
             sources: sources.into_iter().map(|row| SourceFigures::of(row, now)).collect(),
             waiting,
+            missed,
             period,
         })
     }

@@ -42,7 +42,7 @@ pub(super) async fn overview(visit: PageVisit) -> PageResult {
     };
     let stored = journal.figures().await?;
     let handlers = handlers::summaries(&visit.shared, &stored);
-    let waiting = figures.as_ref().map_or(0, |figures| figures.waiting);
+    let waiting = figures.as_ref().map_or((0, 0), |figures| (figures.waiting, figures.missed));
     let needs = needs::all(&journal.clock().status(), &handlers, &stored, waiting);
     let behind = insight.and_then(|insight| {
         let progress = *insight.progress().borrow();

@@ -25,7 +25,7 @@ pub(super) fn all(
     clock: &ClockStatus,
     handlers: &[HandlerRow],
     figures: &JournalFigures,
-    waiting: usize,
+    (waiting, missed): (usize, usize),
 ) -> Vec<Need> {
     let mut needs = Vec::new();
     let mut need = |tag: Tag, what: String, link: Option<String>| needs.push(Need { tag, what, link });
@@ -51,11 +51,20 @@ pub(super) fn all(
         let what = format!("{entries} in quarantine: input that could not be stored");
         need(Tag::new("warn", "quarantine"), what, Some("/quarantine".to_owned()));
     }
-    if waiting > 0 {
-        let many = if waiting > WAITING_MAX { "more than " } else { "" };
-        let customers = quantity(waiting.min(WAITING_MAX) as u64, "customer waits", "customers wait");
-        let what = format!("{many}{customers} for an answer to a message of the last 24 hours");
-        need(Tag::new("note", "waiting"), what, Some("/conversations?waiting=1".to_owned()));
+    for (count, tag, what, link) in [
+        (waiting, Tag::new("note", "waiting"), "for an answer", "/conversations?waiting=1"),
+        (
+            missed,
+            Tag::new("warn", "missed"),
+            "for an answer for more than 24 hours",
+            "/conversations?missed=1",
+        ),
+    ] {
+        if count > 0 {
+            let many = if count > WAITING_MAX { "more than " } else { "" };
+            let customers = quantity(count.min(WAITING_MAX) as u64, "customer waits", "customers wait");
+            need(tag, format!("{many}{customers} {what}"), Some(link.to_owned()));
+        }
     }
     needs
 }

@@ -55,6 +55,13 @@ impl<'a> Browser<'a> {
         response.text().await.unwrap()
     }
 
+    /// The path of the conversation with the customer of the latest event.
+    pub async fn conversation(&mut self) -> String {
+        let page = self.page("/conversations").await;
+        let (_, rest) = page.split_once("href=\"/conversations/").expect("a customer");
+        format!("/conversations/{}", rest.split('"').next().unwrap())
+    }
+
     /// A form that is on a page, with its token, as a browser sends it.
     pub fn form(&self, path: &str, fields: &[(&str, &str)]) -> RequestBuilder {
         let origin = format!("http://{}", self.operator.address);

@@ -25,7 +25,7 @@ async fn every_credential_is_shown_with_its_last_use_and_without_a_secret() {
 }
 
 #[tokio::test]
-async fn an_event_tells_which_handler_passed_it_and_how_long_after_it_came() {
+async fn an_event_says_that_it_was_delivered_and_how_long_after_it_came() {
     let operator = Operator::new().await;
     operator.store([status("s1", "m1", "sent")]).await;
     let mut browser = Browser::new(&operator);
@@ -35,7 +35,7 @@ async fn an_event_tells_which_handler_passed_it_and_how_long_after_it_came() {
         let page = Browser::new(&operator).page("/events/1").await;
         let (_, table) = page.split_once("After receipt").unwrap();
         let (table, _) = table.split_once("</table>").unwrap();
-        table.contains("passed") && table.contains("<time")
+        table.contains("delivered") && table.contains("<time")
     })
     .await;
     operator.bury(1).await;

@@ -1,6 +1,8 @@
 //! The pages as a browser requests them: headers, forms, masked data, and protection against injected markup.
 
 mod browser;
+mod contents;
+mod conversations;
 mod credentials;
 mod dead;
 mod handlers;
@@ -18,7 +20,7 @@ use super::get as ask;
 use crate::{
     handlers::until,
     support::{
-        events::{incoming, status},
+        events::{incoming, incoming_now, status},
         operator::{Guard, Operator},
     },
 };
@@ -42,7 +44,7 @@ const PAGES: [&str; 18] = [
     "/messages/1",
     "/conversations",
     "/conversations?waiting=1",
-    "/conversations/1",
+    "/conversations?missed=1",
     "/events",
     "/handlers",
     "/handlers/crm",
@@ -190,7 +192,8 @@ async fn personal_data_is_masked_until_requested_and_requests_are_counted() {
     assert_eq!(bytes.status(), StatusCode::FORBIDDEN);
 
     browser.reveal().await;
-    assert!(browser.page("/conversations/1").await.contains("Hello from the shop"));
+    let conversation = browser.conversation().await;
+    assert!(browser.page(&conversation).await.contains("Hello from the shop"));
     assert!(browser.page("/conversations").await.contains("Asharani"));
     let message = browser.page("/messages/1").await;
     assert!(message.contains(personal[4]) && message.contains("Hello from the shop"), "{message}");
@@ -321,7 +324,7 @@ async fn one_search_field_finds_a_message_by_any_of_its_values() {
 async fn the_page_reports_that_more_customers_wait_than_shown() {
     let operator = Operator::new().await;
     let wrote = |at: usize| {
-        incoming(&format!("i{at}"), &format!("m{at}"))
+        incoming_now(&format!("i{at}"), &format!("m{at}"))
             .replace("910000000000", &format!("{}", 910_000_000_000 + at))
     };
     operator.store((0..200).map(wrote)).await;
@@ -353,7 +356,7 @@ async fn the_id_of_a_subscribed_event_is_hidden_but_for_two_characters() {
 async fn a_message_shows_its_statuses_and_a_conversation_its_texts() {
     let operator = Operator::new().await;
     for raw in [
-        incoming("i1", "m0"),
+        incoming_now("i1", "m0"),
         status("s1", "m1", "read"),
         status("s2", "m1", "sent"),
         status("s3", "m1", "read"),
@@ -364,6 +367,7 @@ async fn a_message_shows_its_statuses_and_a_conversation_its_texts() {
     operator.learnt().await;
     let mut browser = Browser::new(&operator);
     browser.reveal().await;
+    let conversation = browser.conversation().await;
     let page = browser.page("/messages/m1").await;
     for text in [
         "Hello",
@@ -371,12 +375,12 @@ async fn a_message_shows_its_statuses_and_a_conversation_its_texts() {
         "repeated",
         "late:",
         "href=\"/events/2\"",
-        "href=\"/conversations/1\"",
+        &format!("href=\"{conversation}\""),
         "CAMPAIGN",
     ] {
         assert!(page.contains(text), "{text}: {page}");
     }
-    let page = browser.page("/conversations/1").await;
+    let page = browser.page(&conversation).await;
     for text in ["Hii sir", "Hello", "✓✓", "open until", "class=\"theirs\"", "class=\"ours\""] {
         assert!(page.contains(text), "{text}: {page}");
     }
