@@ -15,6 +15,7 @@ mod health;
 mod message_content;
 mod page;
 mod params;
+mod redaction;
 mod scrape;
 pub mod selection;
 mod settings;

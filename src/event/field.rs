@@ -4,7 +4,6 @@
 use std::borrow::Cow;
 
 use super::{
-    reason::{has_reason_type, reason},
     scan,
     sent::{Raw, Stamp},
     string::unquoted,
@@ -41,11 +40,6 @@ impl Reader {
         self.read(field, |raw| is_text(raw) || is_number(raw), id)
     }
 
-    /// Reads the reason of a failure; see [`reason`].
-    pub(super) fn reason<'a>(&mut self, field: Field<'a>) -> Option<Cow<'a, str>> {
-        self.read(field, has_reason_type, reason)
-    }
-
     /// Reads a value of an open enum; `""` gives `None` (BIK T9).
     pub(super) fn word<W: for<'t> From<&'t str>>(&mut self, field: Field<'_>) -> Option<W> {
         self.read(field, is_text, filled).map(|word| W::from(&word))
@@ -56,7 +50,7 @@ impl Reader {
         self.read(field, is_text, filled).map(|text| Stamp { text })
     }
 
-    fn read<'a, T>(
+    pub(super) fn read<'a, T>(
         &mut self,
         field: Field<'a>,
         is_right: impl FnOnce(&str) -> bool,

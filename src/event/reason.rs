@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::{
-    field::{Field, WrongType, id, present},
+    field::{Field, Reader, WrongType, id, present},
     undocumented::Undocumented,
 };
 
@@ -14,14 +14,21 @@ const LEVELS: usize = 3;
 const CODES: [&str; 3] = ["code", "errorCode", "error_code"];
 const WORDS: [&str; 6] = ["title", "message", "reason", "description", "details", "detail"];
 
+impl Reader {
+    /// Reads the reason of a failure; see [`reason`].
+    pub(super) fn reason<'a>(&mut self, field: Field<'a>) -> Option<Cow<'a, str>> {
+        self.read(field, has_reason_type, reason)
+    }
+}
+
 /// Returns whether a failure reason may have the type of this value: any type except a boolean.
-pub(super) fn has_reason_type(raw: &str) -> bool {
+fn has_reason_type(raw: &str) -> bool {
     !matches!(raw, "true" | "false")
 }
 
 /// Reads the reason of a failure. A number becomes its digits; an object becomes its code, title, message and details,
 /// separated by `: `. An object with none of these becomes its JSON.
-pub(super) fn reason(field: Field<'_>) -> Result<Option<Cow<'_, str>>, WrongType> {
+fn reason(field: Field<'_>) -> Result<Option<Cow<'_, str>>, WrongType> {
     let Some(value) = Undocumented::of(field) else { return Ok(None) };
     if !value.is_object() && !value.is_list() {
         return id(present(field));

@@ -9,12 +9,12 @@ use axum::{
 };
 
 use super::{
+    super::redaction::Redaction,
     error_page::PageResult,
     format::{Tag, When, duration},
     frame::Frame,
     message_text::MessageText,
     person::{Person, sent_by},
-    redaction::Redaction,
     visit::PageVisit,
 };
 use crate::{

@@ -6,11 +6,11 @@ use askama::Template;
 use axum::extract::Path;
 
 use super::{
+    super::redaction::Redaction,
     error_page::{ErrorPage, PageResult},
     format::{Tag, When, duration, quantity},
     frame::Frame,
     json::indented,
-    redaction::Redaction,
     visit::{PageVisit, download},
 };
 use crate::{

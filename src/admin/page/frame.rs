@@ -1,6 +1,6 @@
 //! The frame around every page: its navigation, its notices, and how it shows personal data.
 
-use super::{assets, csrf::Notice, form_fields::FormFields, format::When, redaction::Redaction};
+use super::{super::redaction::Redaction, assets, csrf::Notice, form_fields::FormFields, format::When};
 use crate::clock::Timestamp;
 
 /// The sections of the navigation: path and label.

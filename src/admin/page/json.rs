@@ -1,7 +1,7 @@
 //! Indents JSON for display and keeps its tokens byte for byte. No JSON parser is used, because a parser would lose
 //! digits and lone surrogates.
 
-use super::redaction::{HIDDEN, Redaction};
+use crate::admin::redaction::{HIDDEN, Redaction};
 
 /// Keys whose values contain no personal data (BIK §2 and §3).
 const PLAIN: &[&str] = &[

@@ -20,8 +20,8 @@ use futures_util::{Stream, stream};
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    error_page::PageResult, events::EventTableRow, format::quantity, frame::Frame, redaction::Redaction,
-    visit::PageVisit,
+    super::redaction::Redaction, error_page::PageResult, events::EventTableRow, format::quantity,
+    frame::Frame, visit::PageVisit,
 };
 use crate::{
     admin::{

@@ -2,7 +2,7 @@
 
 use askama::{Template, filters::HtmlSafe};
 
-use super::{redaction::Redaction, visit::PageVisit};
+use super::{super::redaction::Redaction, visit::PageVisit};
 use crate::{
     admin::wire::ShownContent,
     event::{WORD_CHARS, excerpt},

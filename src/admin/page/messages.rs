@@ -4,12 +4,12 @@ use askama::Template;
 use axum::extract::Path;
 
 use super::{
+    super::redaction::Redaction,
     error_page::PageResult,
     format::{Tag, When, duration},
     frame::Frame,
     message_text::MessageText,
     person::Person,
-    redaction::Redaction,
     visit::PageVisit,
 };
 use crate::{

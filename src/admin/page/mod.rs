@@ -30,14 +30,12 @@ mod overview;
 mod period;
 mod person;
 mod quarantine;
-mod redaction;
 mod replays;
 mod reveal;
 mod search;
 mod visit;
 
 pub(super) use csrf::CsrfKey;
-pub(super) use redaction::Redaction;
 pub(super) use replays::Starts;
 
 use std::sync::Arc;

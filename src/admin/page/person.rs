@@ -1,6 +1,6 @@
 //! The customer and the sender of a message, as shown in tables.
 
-use super::redaction::Redaction;
+use crate::admin::redaction::Redaction;
 use crate::insight::{
     PublicId,
     ask::{Contact, MessageRow},

@@ -5,13 +5,13 @@ use axum::response::{IntoResponse, Redirect};
 use rusqlite::Connection;
 
 use super::{
+    super::redaction::Redaction,
     error_page::PageResult,
     form_fields::FormFields,
     format::{Tag, When},
     frame::Frame,
     links::encoded,
     person::{Person, sent_by},
-    redaction::Redaction,
     visit::PageVisit,
 };
 use crate::{

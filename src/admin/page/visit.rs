@@ -14,11 +14,11 @@ use axum::{
 };
 
 use super::{
+    super::redaction::Redaction,
     csrf::{self, Browser},
     error_page::{ErrorPage, PageResult},
     form_fields::FormFields,
     frame::{Frame, Reveal},
-    redaction::Redaction,
 };
 use crate::{
     admin::{AdminState, wire::Health},

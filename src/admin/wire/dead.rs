@@ -8,7 +8,7 @@ use serde_json::{Map, Value, value::RawValue};
 
 use super::Word;
 use crate::{
-    admin::page::Redaction,
+    admin::redaction::Redaction,
     clock::Timestamp,
     event::{Class, Event, WORD_CHARS, excerpt},
     journal::{Cause, DeadLetter, History},

@@ -13,12 +13,12 @@ use std::sync::Arc;
 use askama::Template;
 
 use super::{
+    super::redaction::Redaction,
     error_page::PageResult,
     events::word,
     form_fields::{FormFields, SELECTION},
     format::{Tag, When, quantity},
     frame::Frame,
-    redaction::Redaction,
     visit::PageVisit,
 };
 use crate::{
