@@ -1,5 +1,5 @@
-//! The checks of every admin request. `Host` is always checked. Credentials are checked if any are configured. `Origin`
-//! and the content type are checked if the request changes something.
+//! The checks of admin requests. `Host` is checked, and credentials if any are configured. If the request changes
+//! something, `Origin` and the content type are checked as well.
 //!
 //! Requests that read `/healthz` or `/readyz` pass without these checks, because supervisors and load balancers have no
 //! credentials and choose the `Host` themselves. A foreign page that reads these paths learns nothing but the health.
@@ -188,7 +188,7 @@ impl FenceRefusal {
     }
 }
 
-/// Returns whether a request passes without any check: it asks for the health.
+/// Returns whether a request reads the health and therefore passes without any check.
 fn is_open(request: &Request) -> bool {
     request.method().is_safe() && OPEN.contains(&request.uri().path())
 }

@@ -1,7 +1,7 @@
 //! Events oldest first, for clients that export a whole journal or follow it.
 //!
-//! Events are read in claims, as a lane reads them. The next claim starts after a seq only if all events up to that seq
-//! have been read, so that no event is skipped.
+//! Events are read in claims, as a lane reads them. Each claim starts after the highest seq up to which all events have
+//! been read, so that no event is skipped.
 
 use std::sync::Arc;
 

@@ -65,7 +65,8 @@ impl ShownContent {
 
 /// One version of a message: the content in one event.
 struct Version {
-    /// The later version has the greater rank: an edit comes after the message itself, whatever the order of arrival.
+    /// Whether the version is an edit, and its time. The newest version has the greatest rank: every edit is newer than
+    /// the message itself, whichever arrived first.
     rank: (bool, i64),
     shown: ShownContent,
 }

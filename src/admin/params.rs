@@ -27,7 +27,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 /// The parameters of a URL, as a `T`.
 pub(super) struct Parameters<T>(pub T);
 
-/// The parameters of a route. `()` has none.
+/// The parameters of a route; `()` for a route without parameters.
 pub(super) trait TakeParameters: Sized {
     /// Takes every parameter of the route, also those that the request does not give. The OpenAPI document lists the
     /// parameters that this function takes.
@@ -59,7 +59,7 @@ impl<T: TakeParameters, S: Sync> FromRequestParts<S> for Parameters<T> {
 /// an error.
 pub(super) struct UrlQuery {
     given: Vec<(String, String)>,
-    /// The taken parameters as OpenAPI describes them; `None` while a request is served.
+    /// The OpenAPI descriptions of the parameters taken so far; `None` if the query is that of a request.
     descriptions: Option<Vec<Value>>,
 }
 
@@ -216,7 +216,8 @@ impl UrlQuery {
     fn describe(&mut self, name: &str, description: &str, schema: impl FnOnce() -> Schema) {
         if let Some(descriptions) = &mut self.descriptions {
             let schema = schema();
-            // An array from `words` is one parameter with commas; any other array is a repeated parameter.
+            // Only `words` sets `uniqueItems`. Its array is one parameter with commas; any other array is a repeated
+            // parameter.
             let commas = schema.get("uniqueItems").is_some();
             let mut parameter =
                 json!({"name": name, "in": "query", "description": description, "schema": schema});
@@ -253,7 +254,7 @@ impl<T: FromStr, S: Sync> FromRequestParts<S> for Segment<T> {
     }
 }
 
-/// Parses a path segment as a number. Never fails if `T` is `String`.
+/// Parses a path segment as a `T`: a number, or a `String`, which never fails.
 pub(super) fn parse_number<T: FromStr>(
     name: impl Into<Cow<'static, str>>,
     text: &str,

@@ -1,5 +1,5 @@
-//! Masks personal data on pages until an operator asks to see it. The part of a masked value that stays visible only
-//! helps to tell values apart.
+//! Masks personal data on pages until an operator asks to see it. In the API, masks the `failure` of a dead letter. A
+//! few characters of a masked value may stay visible, so that values can be told apart.
 
 use std::borrow::Cow;
 
@@ -37,7 +37,8 @@ impl Redaction {
         Cow::Owned(format!("{HIDDEN} ({length})"))
     }
 
-    /// Masks phone numbers, email addresses and message ids in a sentence from the channel or from a program.
+    /// Masks phone numbers, email addresses and message ids in the text of an error, such as the reason why a message
+    /// failed.
     pub(super) fn sentence<'a>(self, text: &'a str) -> Cow<'a, str> {
         if self.is_off {
             return Cow::Borrowed(text);

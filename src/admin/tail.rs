@@ -1,8 +1,9 @@
 //! Tails: live streams of events for the API and for the page.
 //!
-//! The cursor of a tail is a seq. The tail claims the events after its cursor, and sends the cursor with each message.
-//! A client that reconnects with the last cursor that it received gets no event twice and misses none, except those
-//! that [`EventTail::catch_up`] skipped. If the client does not read, the tail waits and holds at most one batch.
+//! The cursor of a tail is a seq. The tail claims the events after its cursor, and sends the cursor with each
+//! [`TailMessage`]. A client that reconnects with the last cursor that it received gets no event twice and misses none,
+//! except those that [`EventTail::catch_up`] skipped. If the client does not read, the tail waits and holds the events
+//! of at most one claim.
 
 use std::{sync::Arc, time::Duration};
 
@@ -59,7 +60,8 @@ pub(super) enum TailMessage {
 }
 
 impl EventTail {
-    /// Starts a tail after the seq `after`, or after the newest event if `after` is `None` or higher.
+    /// Starts a tail after the seq `after`. If `after` is `None` or higher than the newest seq, the tail starts after
+    /// the newest event.
     ///
     /// # Errors
     /// Returns [`RequestError::TooManyTails`] if [`TAILS`] tails are open.

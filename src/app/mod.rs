@@ -124,8 +124,8 @@ pub async fn serve(
         http: public.local_addr().unwrap_or(config.http.listen),
         admin: operator.local_addr().unwrap_or(config.admin.listen),
     };
-    // Only the start that stores a generated credential shows it. If that start then failed to bind, nobody would ever
-    // see the credential. So bind first.
+    // Bind first, then store the generated credentials. Only the start that stores a credential prints it, and a start
+    // that cannot bind prints nothing.
     config.store_generated()?;
     let journal = tokio::select! {
         opened = open_journal(&config, &metrics) => opened?,
@@ -236,7 +236,7 @@ impl Running {
             Err(panicked) => panicked.to_string(),
         };
         metrics.insight_failed.set(1);
-        // Insight has processed no event, so every stored event counts as lag.
+        // The cursor of insight cannot be read, so all events up to the tip count as lag.
         metrics.insight_lag.set(i64::try_from(*self.journal.tip().borrow()).unwrap_or(i64::MAX));
         tracing::error!(error, "insight cannot be opened: the receiver runs without it until its next start");
         None

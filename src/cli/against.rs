@@ -39,7 +39,7 @@ struct HandlerPreview<'a> {
     takes: usize,
     /// How many of `takes` are customers' messages.
     incoming: usize,
-    /// How many of `takes` could not be delivered, because the mask leaves no valid event.
+    /// How many of `takes` would not be delivered, because the mask leaves no valid event.
     lost: usize,
     /// The wanted events by event name.
     names: BTreeMap<String, usize>,
@@ -175,7 +175,7 @@ impl<'a> HandlerPreview<'a> {
     }
 }
 
-/// Pointers that match nothing in any of the events, not even `null`. Empty if there are no events.
+/// Pointers that match no value in any of the events. A `null` is a value. Empty if there are no events.
 fn unmatched<'a>(handler: &'a HandlerConfig, events: &[Arc<Event>]) -> Vec<&'a str> {
     let pointers = handler
         .filter

@@ -38,7 +38,7 @@ impl Changeable {
         done: &str,
         json: bool,
     ) -> Result<(), Error> {
-        // The arguments select rows, so there is at least one body.
+        // The command line selects rows, so there is at least one body.
         let Some((first, others)) = bodies.split_first() else { return Ok(()) };
         let mut sum: ChangeAnswer = client.post(&[self.path, verb], first)?;
         for body in others {

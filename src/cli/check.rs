@@ -15,7 +15,7 @@ use crate::{
 #[derive(clap::Args)]
 #[command(group(ArgGroup::new("asks").args(["against_journal", "connect"]).multiple(true)))]
 pub(super) struct CheckArgs {
-    /// Also show which of the last N stored events each handler would take; nothing is delivered
+    /// Also show how many of the last N stored events each handler would take; nothing is delivered
     #[arg(long, value_name = "N")]
     against_journal: Option<usize>,
     /// With --against-journal: show N events per handler, as its destination would see them (contains personal data)

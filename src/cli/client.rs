@@ -186,7 +186,7 @@ impl Client {
         self.parse(&self.get_bytes(path, query)?)
     }
 
-    /// The highest stored seq, or 0 if there is none.
+    /// The highest durable seq, or 0 if no event was ever stored.
     pub(super) fn tip(&self) -> Result<u64, Error> {
         Ok(self.get::<Status>(&["status"], &[])?.tip)
     }
@@ -389,7 +389,7 @@ mod tests {
             // The request ends with an empty line.
             BufReader::new(&stream).lines().find(|line| line.as_ref().unwrap().is_empty());
             write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {bytes}\r\n\r\n").unwrap();
-            // A client that has read enough closes the connection.
+            // This fails if the body is too large, because the client then closes the connection.
             let _ = stream.write_all(&vec![b'0'; bytes]);
         });
         let client = Client::new(parse_url(&url, ADMIN_EXAMPLE).unwrap(), None, READ_TIMEOUT).unwrap();

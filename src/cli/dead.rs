@@ -152,7 +152,7 @@ impl DeadChangeArgs {
         DEAD.change(&client, verb, &bodies, done, self.request.json)
     }
 
-    /// Checks that the arguments select dead letters. To select all of a handler, `--all` is needed.
+    /// Checks that the arguments select dead letters. To select all dead letters of a handler, `--all` is needed.
     fn check_selects(&self) -> Result<(), Error> {
         let selects = !self.selection.is_everything();
         let what = match (&self.handler, self.ids.is_empty()) {

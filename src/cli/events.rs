@@ -67,8 +67,9 @@ pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
 pub(super) const HEADER: [&str; 8] =
     ["SEQ", "RECEIVED", "SOURCE", "EVENT", "STATUS", "CHANNEL", "ID", "MESSAGE"];
 
-/// The cells of an event's row. The last cell shows the first message id, which `bikhook message` takes. It may contain
-/// an encoded phone number, and the id of a subscribed event may end with one. The other cells have no personal data.
+/// The cells of an event's row. `MESSAGE` shows the first message id, which `bikhook message` takes. It may contain an
+/// encoded phone number. `ID` may end with a phone number if the event is a subscribed event (BIK §3). The other cells
+/// have no personal data.
 pub(super) fn cells(row: &RawValue) -> Result<[String; 8], Error> {
     let (line, element) = line::read(row)?;
     let view = element.view();

@@ -38,7 +38,7 @@ pub(super) struct HandlersArgs {
 
 #[derive(Subcommand)]
 enum HandlersCommand {
-    /// Skip undelivered events of a handler (recorded in the log)
+    /// Skip undelivered events of a handler; this is recorded in the log
     Skip(HandlerSkipArgs),
     /// Pause a handler until it is resumed, also across restarts; no event is lost
     Pause(HandlerPauseArgs),
@@ -49,7 +49,7 @@ enum HandlersCommand {
     Rename(HandlerRenameArgs),
     /// Immediately retry all events that wait for a retry, for example after a repair
     Retry(HandlerArgs),
-    /// Turn the events that the destination refuses now into dead letters (recorded in the log)
+    /// Turn the events that the destination refuses now into dead letters; this is recorded in the log
     Believe(HandlerBelieveArgs),
 }
 
@@ -229,7 +229,8 @@ fn whole(handler: &str, kind: Option<&str>, dead: u64) -> [String; HEADER.len()]
     ]
 }
 
-/// The error class of the last failure, and how long ago it occurred, because the destination may have recovered since.
+/// The error class of the last failure, and how long ago it occurred. The age is shown because the destination may have
+/// recovered since then.
 fn failure(class: String, at: Option<Timestamp>, now: Timestamp) -> String {
     match at {
         Some(at) => format!("{class}, {} ago", elapsed(now.ms_since(at).max(0).unsigned_abs() / 1_000)),
@@ -315,7 +316,7 @@ fn skip(args: &HandlerSkipArgs, cli: &Cli) -> Result<(), Error> {
     })
 }
 
-/// The number of skipped events, in words. It is unknown if the receiver could not read them.
+/// The number of events to skip, in words. `events` is `None` if the receiver could not count them.
 fn undelivered(events: Option<u64>, in_flight: u64) -> String {
     let counted = match events {
         Some(events) => counted(events, "undelivered event", "undelivered events"),

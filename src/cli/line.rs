@@ -1,5 +1,5 @@
-//! An event as the listings get it: one line of JSON, from the API of a running receiver or from the journal of a
-//! stopped one.
+//! An event as `bikhook events`, `tail` and `export` get it: one line of JSON, from the API of a running receiver or
+//! from the journal of a stopped one.
 
 use serde_json::value::RawValue;
 

@@ -71,8 +71,8 @@ impl ProcessLog {
             .name("log".to_owned())
             .spawn(move || write_out(&entries, &dropped))
             .map_err(|error| failed(&error))?;
-        // If the log cannot be written, for example to a full disk, the subscriber would report this on the same output
-        // and panic. So its reports are off.
+        // If the log cannot be written, for example to a full disk, the subscriber would report this on the same
+        // output. That write would fail as well, and panic. So the subscriber's reports are off.
         let log = tracing_subscriber::fmt::layer().with_writer(outlet).log_internal_errors(false);
         let log = match settings.format {
             LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).boxed(),

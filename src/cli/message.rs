@@ -18,7 +18,7 @@ pub(super) struct MessageArgs {
     /// page after "Show personal data"
     #[arg(value_name = "MESSAGE_ID")]
     id: String,
-    /// Print one JSON object per line: one for each source that has such a message
+    /// Print one JSON object per line: one for each source that has a message with this id
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -95,7 +95,7 @@ fn head(report: &TimelineReport<String>) -> [(&'static str, Option<String>); 10]
         ("sent by", owner),
         ("source", Some(place)),
         ("created", message.created_at.map(|at| at.to_string())),
-        // The same figure as DELAY of `bikhook stats`: that of the first event.
+        // The delay of the message's first event. DELAY of `bikhook stats` is computed from such delays.
         ("delay", sightings.first().and_then(delay).map(duration)),
         ("events", sightings.is_empty().then(|| "none".to_owned())),
     ]

@@ -1,5 +1,5 @@
-//! The command line, one file or folder per command. A command returns an [`Error`]; `main` prints it and exits with
-//! its code.
+//! The command line, one file or folder per command. A command that fails returns an [`Error`]. `main` prints it and
+//! exits with its code.
 
 mod against;
 mod auth;
@@ -47,8 +47,8 @@ use settings::ConfigError;
 #[derive(Parser)]
 #[command(version, about, propagate_version = true)]
 pub struct Cli {
-    /// The configuration file; if absent, the file that BIKHOOK_CONFIG names, else the defaults. BIKHOOK_… variables
-    /// override its keys
+    /// The configuration file. Without this option, BIKHOOK_CONFIG names the file; if neither is set, the defaults
+    /// apply. BIKHOOK_… variables override its keys
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(subcommand)]

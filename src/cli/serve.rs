@@ -53,8 +53,8 @@ pub(super) fn run(cli: &Cli) -> Result<(), Error> {
     served
 }
 
-/// Prints the URLs. Generated secrets are shown once, by the start that generates them; later starts point to
-/// `bikhook auth`. Configured secrets are never shown, because the output may be a log.
+/// Prints the URLs of the sources. If this process generated secrets, prints only the sources that got them, with the
+/// secrets. Otherwise, points to `bikhook auth`. Configured secrets are never shown, because the output may be a log.
 fn print_ready(
     sources: &BTreeMap<String, SourceSettings>,
     generated: &BTreeMap<String, SourceSettings>,

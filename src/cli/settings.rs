@@ -1,4 +1,4 @@
-//! Loads the configuration, prints its warnings, and finds the secrets that this start generates.
+//! Loads the configuration, prints its warnings, and finds the secrets that this process generates.
 
 use std::{
     collections::BTreeMap,
@@ -26,7 +26,8 @@ impl Cli {
     }
 }
 
-/// An environment variable. An empty one counts as not set, because container tools leave empty variables.
+/// An environment variable. An empty one counts as not set, because container tools often pass an unset variable as
+/// an empty one.
 pub(super) fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
@@ -39,8 +40,8 @@ pub(super) fn warn(config: &Config) -> io::Result<()> {
     writeln!(anstream::stderr().lock(), "{}", config.warnings.render(true))
 }
 
-/// Checks that the secrets of all sources are stored. Every process generates its own secret for a missing file, so a
-/// running receiver would use another secret than this command.
+/// Checks that the files of all sources' secrets exist. If such a file is missing, each process generates a secret of
+/// its own, so a running receiver would use another secret than this command.
 pub(super) fn check_secrets_stored(config: &Config) -> Result<(), Error> {
     let credentials = || config.sources.values().flat_map(|source| source.credentials.values());
     let secrets = || credentials().flat_map(|credential| credential.key.iter().chain(&credential.password));
@@ -52,7 +53,7 @@ pub(super) fn check_secrets_stored(config: &Config) -> Result<(), Error> {
     Ok(())
 }
 
-/// The sources that have credentials with secrets that this start generates. Their other credentials are left out.
+/// The sources for which this process generates secrets. Credentials without a generated secret are left out.
 pub(super) fn generated_credentials(config: &Config) -> BTreeMap<String, SourceSettings> {
     let is_generated =
         |secret: &Secret| config.not_stored().any(|(_, generated)| generated.expose() == secret.expose());

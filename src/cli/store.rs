@@ -55,8 +55,8 @@ pub(super) enum Store {
     Stopped(Box<Offline>),
 }
 
-/// Rows as JSON, and the value with which a request continues after them. In an answer of the API, the rows are the
-/// member `events`, `dead` or `quarantine`.
+/// Rows as JSON, and the value from which the request for the next page continues. In an answer of the API, the rows
+/// are the member `events`, `dead` or `quarantine`.
 #[derive(Deserialize)]
 pub(super) struct Page<C> {
     #[serde(alias = "events", alias = "dead", alias = "quarantine")]

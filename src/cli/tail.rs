@@ -52,7 +52,8 @@ pub(super) fn run(args: &TailArgs, cli: &Cli) -> Result<(), Error> {
     let client = args.admin.client_with_timeout(cli, SILENCE_TIMEOUT)?;
     let after = match args.after {
         Some(after) => after,
-        // Read the tip first, because otherwise an event that arrives before the tail is open would be missed.
+        // Read the tip before the stream is opened. Otherwise an event that arrives before the stream is open would be
+        // missed.
         None => client.tip()?,
     };
     if !args.json && io::stdout().is_terminal() {

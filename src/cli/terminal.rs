@@ -15,8 +15,8 @@ pub(super) fn output() -> Box<dyn Write + Send> {
     if out.is_terminal() { Box::new(Escaped { out, rest: Vec::new() }) } else { Box::new(out) }
 }
 
-/// Escapes characters as JSON does (`\u001b`), so that an escaped line of JSON keeps its meaning. Bytes that are not
-/// UTF-8 become escapes such as `\xff`.
+/// Escapes the characters that control a terminal, except line ends and tabs. The escapes are those of JSON (`\u001b`),
+/// so that an escaped line of JSON keeps its meaning. Bytes that are not UTF-8 become escapes such as `\xff`.
 struct Escaped<W> {
     out: W,
     /// The first bytes of a character whose other bytes have not been written yet.

@@ -1,6 +1,6 @@
-//! Checks the files that each part of the program writes: the journal, insight and each handler. Two parts must not
-//! write the same file. No part may write the configuration file or the file of a secret, because that would destroy
-//! the file. Files that are only read, such as `ca`, are not checked.
+//! Checks the files that the parts of the program write. The parts are the journal, insight and each handler. Two parts
+//! must not write the same file. No part may write the configuration file or the file of a secret, because that would
+//! destroy the file. Files that are only read, such as `ca`, are not checked.
 
 use std::{
     collections::BTreeMap,
@@ -73,7 +73,7 @@ impl Owners {
     }
 }
 
-/// Resolves a path, so that paths to one file compare equal, also if the file or its folders do not exist yet. Hard
+/// Resolves a path, so that paths to one file compare equal, even if the file or its folders do not exist yet. Hard
 /// links, and links to files that do not exist yet, are not recognized.
 fn resolved(file: &Path) -> PathBuf {
     let absolute = std::path::absolute(file).unwrap_or_else(|_no_current_directory| file.to_owned());

@@ -12,7 +12,7 @@ const MIB: u64 = 1024 * 1024;
 const BASE: u64 = 32 * MIB;
 /// An idle connection, in bytes: its task and its socket, including the kernel's part.
 const CONNECTION: u64 = 6 * 1024;
-/// A request in flight without its body, in bytes: hyper's state and buffers, and the task.
+/// A request in flight, in bytes: hyper's state and buffers, and the task. The body is not included.
 const REQUEST: u64 = 32 * 1024;
 /// How many times a body is in memory until it is stored: as received, as events, and as the data to write.
 const BODY_COPIES: u64 = 3;

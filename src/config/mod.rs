@@ -205,7 +205,7 @@ fn fill_in_source(root: &mut Table) {
     reading::put(root, &key, &credential.to_string_lossy());
 }
 
-/// Sets the key `digest_key_file` of all handlers of kind `log` that lack it, to the same file next to the journal.
+/// Sets `digest_key_file` in all handlers of kind `log` that lack it. They all get the same file, next to the journal.
 fn fill_in_digest_keys(root: &mut Table) {
     let file = data_dir(root).join("log-digest-key");
     let handlers = reading::table_at(root, &["handlers"]).into_iter().flatten();

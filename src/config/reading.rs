@@ -83,8 +83,8 @@ impl Reading {
         node_at(&self.root, path).is_some()
     }
 
-    /// The place of the value at a path, or of an item of its list. If there is no value, the place of the closest
-    /// table above it.
+    /// The place of the value at a path. With `item`, the place of that item of the list at the path. If there is no
+    /// value, the place of the closest value above it.
     pub(super) fn place(&self, path: &[impl AsRef<str>], item: Option<usize>) -> Place {
         closest(&self.root, path, item).map_or(Place::BuiltIn, |node| node.place.clone())
     }

@@ -20,7 +20,7 @@ pub struct Report {
 
 impl Report {
     /// Problems of a text that is not valid TOML. A problem on the same line as the problem before it, or on the next
-    /// line, is left out, because it is mostly a consequence.
+    /// line, is left out, because the earlier problem is usually its cause.
     pub(super) fn syntax(origin: Origin, mut problems: Vec<Problem>, hidden: &HiddenTexts) -> Self {
         let line = |problem: &Problem| origin.masked.line(order(&problem.place));
         problems.sort_by_key(|problem| order(&problem.place));
@@ -62,7 +62,7 @@ impl Report {
         })
     }
 
-    /// All problems with their positions in the file; with colours for a terminal.
+    /// All problems with their positions in the file. `colours` adds the colours of a terminal.
     pub fn render(&self, colours: bool) -> String {
         let renderer = if colours { Renderer::styled() } else { Renderer::plain() };
         let shown: Vec<String> =

@@ -199,8 +199,8 @@ impl Shape {
         }
     }
 
-    /// Returns whether `rest`, the remaining part of a variable's name, names a table: a section, one of the names in
-    /// the configuration, or a single word that could be a new name.
+    /// Returns whether `rest`, the remaining part of a variable's name, names a table: a section, a source, credential
+    /// or handler of the configuration, or a single word that could be the name of a new one.
     pub(super) fn is_table(&self, rest: &str, there: Option<&Table>) -> bool {
         match self {
             Self::Keys(_) | Self::Named(_) if rest.is_empty() => true,
@@ -219,8 +219,8 @@ impl Shape {
         }
     }
 
-    /// Lists the name of every variable that sets a key. Includes only sources, credentials and handlers that the
-    /// configuration already has.
+    /// Lists the names of all variables that set keys. Variables that would add a source, credential or handler are
+    /// left out.
     pub(super) fn list(&self, prefix: &str, there: Option<&Table>, names: &mut Vec<String>) {
         match self {
             Self::Value | Self::Harmless | Self::List(_) => names.push(prefix.to_owned()),

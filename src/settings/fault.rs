@@ -44,13 +44,13 @@ impl Fault {
         }
     }
 
-    /// Returns whether a required key is missing. If so, `Section::read` stops, because there is no wrong value that it
-    /// could remove before it reads the rest again.
+    /// Returns whether a required key is missing. After any other fault, `Section::read` removes the wrong key and
+    /// reads again. A missing key cannot be removed, so `Section::read` stops.
     pub(super) const fn is_missing_key(&self) -> bool {
         matches!(self.kind, FaultKind::Missing(_))
     }
 
-    /// Returns whether a key is missing only because its value, or its misspelt name, was removed after another fault.
+    /// Returns whether a key is missing only because it was removed after an earlier fault. It may have been misspelt.
     pub(super) fn follows_from(&self, removed: &[Vec<String>]) -> bool {
         let FaultKind::Missing(key) = self.kind else { return false };
         removed.iter().any(|path| match path.split_last() {

@@ -1,7 +1,7 @@
 //! The types from which every module builds its `Settings`: durations, sizes, addresses, and sections of the TOML file.
 //!
 //! A [`Section`] is read by bikhook's own deserializer, over a tree in which every node knows its origin. So an error
-//! can show the file, line, column and nearest known key. A node may also come from an environment variable. Then the
+//! can show the file, line, column and nearest known key. If a node comes from an environment variable, the
 //! deserializer converts the variable's text to the type of the key.
 
 mod context;

@@ -30,7 +30,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Parses the text of an environment variable as `T`. If that fails, passes the text to the visitor, which then
-    /// returns an error. A value of the file is passed as it is.
+    /// returns an error. A value from the configuration file is passed to the visitor without parsing.
     fn visit_parsed<V, T>(
         self,
         visitor: V,

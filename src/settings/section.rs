@@ -78,8 +78,8 @@ impl Section {
         }
     }
 
-    /// Like [`Section::read`], and checks the settings. The error of `check` has the path of a key, relative to the
-    /// section.
+    /// Reads the section like [`Section::read`], then passes the settings to `check`. The path in the error of `check`
+    /// is relative to the section.
     ///
     /// # Errors
     /// Returns the errors of [`Section::read`], or the error of `check`.

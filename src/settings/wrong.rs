@@ -4,7 +4,8 @@ use std::fmt;
 
 use super::{Place, Problem};
 
-/// A setting that its module does not accept. The configuration adds the place of the setting.
+/// A setting that its module does not accept. The module knows only the path of the setting; the code that read the
+/// configuration adds the place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wrong {
     /// The path of the key; empty for the section as a whole.
@@ -13,7 +14,7 @@ pub struct Wrong {
     pub item: Option<usize>,
     /// The problem, and what to write instead. Quotes no secret.
     pub message: String,
-    /// A hint on how to correct it.
+    /// A hint on how to correct the setting.
     pub help: Option<String>,
 }
 
@@ -24,7 +25,7 @@ impl Wrong {
         Self { path, item: None, message: message.into(), help: None }
     }
 
-    /// Sets the hint on how to correct it.
+    /// Sets the hint on how to correct the setting.
     #[must_use]
     pub fn help(self, help: impl Into<String>) -> Self {
         Self { help: Some(help.into()), ..self }

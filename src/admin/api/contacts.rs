@@ -20,7 +20,7 @@ use crate::{
     journal::Journal,
 };
 
-/// `waiting` and `missed` are counted up to this number.
+/// `waiting` and `missed` of [`WaitingList`] are counted up to this number.
 const WAITING_MAX: usize = 10_000;
 
 impl TakeParameters for ContactSearch {
@@ -108,9 +108,9 @@ pub(super) async fn one(
 }
 
 impl ConversationPage {
-    /// Reads the contents of the messages from the journal, because insight stores none. `seqs` has the seqs of the
-    /// events of each entry. The page ends early once its texts have [`PAGE_BYTES`] or more. It does not end between
-    /// the entries of one event, because the next page starts at a lower seq and would omit the rest of them.
+    /// Reads the contents of the messages from the journal, because insight stores none. For each entry, `seqs` has the
+    /// seqs of the events that have its content. The page ends early once its texts have [`PAGE_BYTES`] or more. But
+    /// entries with the same seq stay on one page, because the next page starts at a lower seq.
     async fn of(
         conversation: Conversation,
         seqs: Vec<Vec<u64>>,

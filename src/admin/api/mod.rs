@@ -1,6 +1,7 @@
 //! `/api/v1`, the JSON API. Paged lists are newest first: the `next` of one page is the `before` of the following page,
 //! and `null` on the last page. The list of events with `after` is oldest first: its `next` is the `after` of the
-//! following page. A page is bounded in bytes too, so it may have fewer entries than its limit and still have a `next`.
+//! following page. A page has limits for its entries and for its bytes. So it may have fewer entries than `limit` and
+//! still have a `next`.
 
 mod answers;
 mod changes;
@@ -50,10 +51,10 @@ impl<I: FromStr<Err: Display> + JsonSchema> TakeParameters for PageQuery<I> {
     }
 }
 
-/// Reads a page of a list whose entries have payloads, in chunks, so that not all payloads are in memory at once.
-/// `read(id, count)` returns the newest `count` entries, newest first. With an id, it reads only those with lower ids.
-/// `row` returns the id of an entry, its size in bytes and, if the entry matches the request, its row. Returns the
-/// rows, and the `before` of the next page.
+/// Reads a page of a list whose entries have payloads. The page is read in chunks, so that not all payloads are in
+/// memory at once. `read(id, count)` returns the newest `count` entries, newest first. With an id, it reads only those
+/// with lower ids. `row` returns the id of an entry, its size in bytes and, if the entry matches the request, its row.
+/// Returns the rows, and the `before` of the next page.
 async fn bounded_page<T, R, F>(
     PageQuery { before, limit }: PageQuery<i64>,
     read: impl Fn(Option<i64>, usize) -> F,

@@ -1,5 +1,5 @@
-//! An operation: a route of the API, with its description in the OpenAPI document. The types of the function that
-//! serves the route describe its parameters, its body and its answer.
+//! An operation: a route of the API, with its description in the OpenAPI document. The parameters, the request body and
+//! the answer are described from the types in the signature of the function that serves the route.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -119,7 +119,7 @@ pub(super) struct OperationTypes<'a> {
 
 /// A function that serves a route. It takes the state, and the parts `P` of the request.
 pub(super) trait RouteFunction<P> {
-    /// Adds the parameters, the body and the answer of the function.
+    /// Adds the descriptions of the parameters, of the request body and of the answer to `operation`.
     fn describe(operation: &mut OperationTypes<'_>);
 }
 

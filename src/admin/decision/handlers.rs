@@ -46,8 +46,9 @@ pub(in crate::admin) async fn resume(shared: &AdminState, handler: &Arc<str>) ->
     Ok(resumed)
 }
 
-/// Makes each lane of a handler skip all undelivered events below the seq `before`, or only counts them. Returns an
-/// error if every lane has ended. Events that cannot be read are skipped, too; their number is then unknown.
+/// Makes each lane of a handler skip all undelivered events below the seq `before`. A dry run only counts them. Returns
+/// an error if every lane has ended. Events that cannot be read are skipped, too. The number of skipped events is
+/// then unknown.
 pub(in crate::admin) async fn skip(
     shared: &AdminState,
     handler: &str,
@@ -61,7 +62,7 @@ pub(in crate::admin) async fn skip(
     if lanes == 0 {
         return Err(RequestError::LanesEnded(handler.to_owned()));
     }
-    // Logged before the count, which may fail or take longer than the request may.
+    // Logged before the count, because the count may fail or may take too long for the request.
     if !dry_run {
         tracing::warn!(user = shared.user(), handler, before, in_flight, "events skipped by an operator");
     }
@@ -104,7 +105,7 @@ pub(in crate::admin) async fn retry(shared: &AdminState, handler: &Arc<str>) {
     );
 }
 
-/// Accepts the refusals of a handler's destination. Each lane takes the error class of its current refusals, such as
+/// Accepts the refusals of a handler's destination. The current refusals of a lane have an error class, such as
 /// `status 422`. Until the lane's next success, each of its events up to the current tip becomes a dead letter if it
 /// fails with this class.
 pub(in crate::admin) async fn believe(shared: &AdminState, handler: &Arc<str>) -> Believed {

@@ -108,7 +108,7 @@ async fn store(
 ) -> Result<AppendReceipt, RequestError> {
     let retried = Some(if part_count == 1 { RetryOf::Whole(id) } else { RetryOf::Part });
     let mut receipt = AppendReceipt::default();
-    // One value per part: true if no element of the part is stored.
+    // One value per part: true if no element of the part is stored or is a duplicate.
     let mut unstored = Vec::new();
     let mut parts = Parts::of(item);
     while let Some(Decoded { drafts, quarantined, .. }) = parts.next().await? {
@@ -138,12 +138,12 @@ async fn store(
     Ok(receipt)
 }
 
-/// The parts of a body. A blocking thread decodes them, because the body may have several MiB and any number of
+/// The parts of an entry. A blocking thread decodes them, because the entry may have several MiB and any number of
 /// elements.
 struct Parts {
     read: mpsc::Receiver<Decoded>,
     reading: JoinHandle<Result<(), NotJson>>,
-    /// The body is not valid JSON, or is truncated.
+    /// The bytes of the entry are not valid JSON, or are truncated.
     are_broken: bool,
 }
 

@@ -26,11 +26,12 @@ use crate::{
     },
 };
 
-/// Customers per page; more if the last event of the page is about several customers.
+/// Customers per page. There can be more, because customers with the same last event are on one page.
 const LIMIT: usize = 50;
 /// The maximum number of customers on the pages [`ContactView::Waiting`] and [`ContactView::Missed`].
 const WAITING: usize = 200;
-/// Messages and other events per page of a conversation; more if the last event of the page has several messages.
+/// Messages and other events per page of a conversation. There can be more, because messages that were first seen in
+/// the same event are on one page.
 const ENTRIES: usize = 40;
 
 struct ContactTableRow {
@@ -167,7 +168,8 @@ struct Bubble {
     /// The content of the message, or the name of the event.
     said: MessageText,
     at: When,
-    /// The ticks, such as `✓✓`, with their CSS class and meaning; `None` for an incoming or failed message.
+    /// The ticks, such as `✓✓`, with their CSS class and meaning. `None` for an incoming or failed message, and for an
+    /// event without a message.
     ticks: Option<(&'static str, &'static str, &'static str)>,
     failure: Option<String>,
     deleted: bool,
@@ -199,7 +201,7 @@ pub(super) async fn one(Path(contact): Path<String>, visit: PageVisit) -> PageRe
     let mut day = String::new();
     let seqs = ShownContent::seqs_of_entries(insight, &found.entries).await?;
     let mut entries: Vec<(&ConversationEntry, &Vec<u64>)> = found.entries.iter().zip(&seqs).rev().collect();
-    // Events arrive late and out of order, so the messages are sorted by the time at which they were sent.
+    // Events can arrive late and out of order, so the entries are sorted by their times in the conversation.
     entries.sort_by_key(|(entry, _)| said_at(entry));
     for (entry, seqs) in entries {
         let mut bubble = match entry {

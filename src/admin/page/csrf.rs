@@ -18,7 +18,8 @@ use crate::clock::Timestamp;
 const BROWSER: &str = "bikhook-browser";
 /// The cookie with the result of a form, for the browser's next page.
 const NOTICE: &str = "bikhook-notice";
-/// The lifetime of a notice. The next page follows at once; a notice not shown within this time is lost.
+/// The lifetime of a notice. The answer to a form redirects to the next page, so the browser usually shows the notice
+/// at once. A notice not shown within this time is lost.
 const NOTICE_SECS: i64 = 60;
 /// The cookie that lets a browser see personal data until the time in the cookie.
 const SHOWN: &str = "bikhook-shown";
@@ -74,14 +75,14 @@ impl CsrfKey {
         (holds && until > now && until.ms_since(now) <= SHOWN_MS).then_some(until)
     }
 
-    /// The cookie that lets a browser see personal data from now on.
+    /// The cookie that lets a browser see personal data for [`SHOWN_MS`] from now.
     pub(super) fn show(&self, browser: &Browser, now: Timestamp) -> Option<HeaderValue> {
         let until = now.plus_ms(SHOWN_MS).as_ms();
         let signature = self.sign(&format!("shown {} {until}", browser.name))?;
         set(SHOWN, &format!("{until}.{signature}"), Some(SHOWN_MS / 1_000))
     }
 
-    /// The cookie that masks personal data again.
+    /// An expired cookie, which deletes the cookie of [`Self::show`]. Personal data is then masked again.
     pub(super) fn hide(&self) -> Option<HeaderValue> {
         set(SHOWN, "", Some(0))
     }

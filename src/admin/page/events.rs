@@ -167,7 +167,7 @@ pub(super) async fn one(Path(seq): Path<String>, visit: PageVisit) -> PageResult
     let view = event.element.view();
     let (store, creation_times) = (view.store_id().map(word), creation_times(&view));
     let row = EventTableRow::of(&event, redaction);
-    // The id of a subscribed event may end with a phone number, so it is masked.
+    // The id of an event of envelope B ("BIK Subscribed Events") may end with a phone number, so it is masked.
     let is_subscribed = matches!(view, View::Subscribed(_));
     let id = event.element.id().map(|id| if is_subscribed { word(&redaction.address(id)) } else { word(id) });
     let size = quantity(event.element.raw().len() as u64, "byte", "bytes");

@@ -18,7 +18,7 @@ use crate::admin::{AdminState, error::RequestError, params};
 
 /// A submitted form with a valid token.
 pub(super) struct Posted {
-    /// The browser that sent the form.
+    /// The request that submitted the form.
     pub(super) visit: PageVisit,
     pub(super) fields: FormFields,
 }

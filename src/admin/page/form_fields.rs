@@ -15,7 +15,7 @@ use crate::{
     handler::{Filter, FilterSettings},
 };
 
-/// The fields of an event selection: by content and by time.
+/// The fields that select events by content and by time.
 pub(super) const SELECTION: [&str; 6] = ["event", "status", "phone", "message", "since", "until"];
 
 /// The non-empty fields, in order.
@@ -81,7 +81,7 @@ impl FormFields {
         Ok((self.time("since")?, self.time("until")?))
     }
 
-    /// The filter of the request, with its settings.
+    /// The filter of the request: its settings and the compiled filter.
     pub(super) fn filter_selection(&self) -> Result<FilterSelection, RequestError> {
         let one = |name: &str| self.text(name).map(|text| vec![text.to_owned()]);
         let settings = FilterSettings {

@@ -56,7 +56,8 @@ impl Frame {
         below.is_some_and(|below| below.is_empty() || section != "/" && below.starts_with('/'))
     }
 
-    /// When the page was made. Each part that refreshes itself shows this time, so that an old part is seen to be old.
+    /// When the page was made. Each part that refreshes itself shows the time of its last refresh, so that an operator
+    /// notices if the part is old.
     pub(super) fn as_of(&self) -> When {
         self.at.into()
     }

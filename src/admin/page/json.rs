@@ -1,5 +1,5 @@
-//! Indents JSON for display and keeps its tokens byte for byte. No JSON parser is used, because a parser would lose
-//! digits and lone surrogates.
+//! Indents JSON for display. Tokens are kept byte for byte, unless they are hidden as personal data. No JSON parser is
+//! used, because a parser would lose digits and lone surrogates.
 
 use crate::admin::redaction::{HIDDEN, Redaction};
 
@@ -30,8 +30,8 @@ const PLAIN: &[&str] = &[
 /// indented text many times longer than the input.
 const WRITTEN_BYTES: usize = 1024 * 1024;
 
-/// Indents a rendered element (one line of JSON). If personal data is masked, only the values of plain keys, `null`,
-/// booleans and empty strings are shown. Returns whether the output was cut ([`WRITTEN_BYTES`]).
+/// Indents a rendered element (one line of JSON). If personal data is masked, only these values are shown: `null`,
+/// booleans, empty strings, and the values of plain keys. Returns whether the output was cut ([`WRITTEN_BYTES`]).
 pub(super) fn indented(json: &str, redaction: Redaction) -> (String, bool) {
     let mut written = Written {
         json,

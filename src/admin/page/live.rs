@@ -39,8 +39,9 @@ const LIMIT: usize = 50;
 /// The minimum time between two messages to the browser, to limit how often it redraws. A stream that is behind sends
 /// without this delay.
 const PACE: Duration = Duration::from_millis(200);
-/// A stream that shows personal data ends after this time. If it is waiting for a message then, it first sends that
-/// message. The page reconnects. If the operator has masked personal data in the meantime, the new stream masks it too.
+/// A stream that shows personal data ends after this time. If it is waiting at that moment, it first sends its next
+/// message to the browser. The page then reconnects. If the operator has masked personal data in the meantime, the new
+/// stream masks it.
 const UNREDACTED: Duration = Duration::from_secs(30);
 /// A stream that is more than this many events behind skips the oldest ones, because the page keeps only a few rows and
 /// must show current events.
@@ -123,7 +124,8 @@ pub(super) async fn rows(headers: HeaderMap, visit: PageVisit) -> PageResult {
     Ok(uncached(stream::unfold(Some(live), async |live| {
         let mut live = live?;
         if live.reconnect_at.is_some_and(|at| at <= Instant::now()) {
-            // The stream ends here, so its permit for a tail is free when the page reconnects.
+            // This drops the stream before the page reconnects, so it no longer counts towards the maximum number of
+            // tails.
             return Some((Ok(live.blank().event("again").data("-")), None));
         }
         Some((Ok(live.line().await?), Some(live)))
@@ -141,7 +143,7 @@ struct TailStream {
     tail: EventTail,
     /// Personal data is shown until this time.
     shown_until: Option<Timestamp>,
-    /// When the stream is to end, as [`UNREDACTED`] describes; `None` for a stream that does not show personal data.
+    /// The stream ends after this time ([`UNREDACTED`]); `None` for a stream that does not show personal data.
     reconnect_at: Option<Instant>,
     /// The next message is sent at this time or later.
     ready_at: Instant,

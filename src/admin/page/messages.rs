@@ -25,7 +25,7 @@ use crate::{
 #[template(path = "message.html")]
 struct MessagePage {
     frame: Frame,
-    /// One message for each source that has it.
+    /// The messages with this id: at most one per source.
     messages: Vec<ShownMessage>,
 }
 
@@ -62,7 +62,8 @@ struct StatusStep {
     notes: Vec<Tag>,
 }
 
-/// `GET /messages/{id}`: the id is the number of the message in insight, as in the links of these pages, or BIK's id.
+/// `GET /messages/{id}`: the id is BIK's id of the message or its number in insight. The links on the pages use the
+/// number.
 pub(super) async fn one(Path(id): Path<String>, visit: PageVisit) -> PageResult {
     let insight = visit.insight()?;
     let classes = insight.failures().clone();

@@ -1,12 +1,12 @@
-//! The page: the operator's view in a browser. It is HTML from the templates in `templates/` and is readable without
-//! JavaScript. The static files are in the binary; a browser requests nothing from other hosts.
+//! The pages: the operator's view in a browser. They are HTML from the templates in `templates/` and are readable
+//! without JavaScript. The static files are in the binary; a browser requests nothing from other hosts.
 //!
 //! A route handler takes a `PageVisit`: the shared state, the browser, and the `Frame`. The frame holds the fields of
 //! the URL, and the values that `base.html` shows on every page. The route handler reads the data and ends with
 //! `visit.show(|frame| EventListPage { frame, … })`. The template of each page extends `base.html`. Every value is
 //! escaped; the types in `format` that are HTML (`When`, `Tag`, `Percentage`) escape their content. Personal data is
 //! shown only through the `Redaction` of the visit. A form that changes something contains `{{ frame.token }}`, and its
-//! route handler takes a `Posted`. An error is an `ErrorPage`, which renders as a page too.
+//! route handler takes a `Posted`. An error is an `ErrorPage`, which is rendered as a page.
 
 mod assets;
 mod confirm;

@@ -10,7 +10,8 @@ use crate::{
 const DAY_MS: i64 = 24 * HOUR_MS;
 /// Periods up to this length are shown per hour, longer ones per day.
 const BY_HOUR_MS: i64 = 3 * DAY_MS;
-/// Steps without messages are listed only if the period has at most this many steps.
+/// A step is one hour or one day of the period. Steps without messages are listed only if the period has at most this
+/// many steps.
 const STEPS_MAX: i64 = 400;
 
 pub(super) struct FigurePeriod {
@@ -27,8 +28,8 @@ pub(super) const RANGES: [(&str, &str); 4] =
     [("24h", "Last 24 hours"), ("7d", "Last 7 days"), ("30d", "Last 30 days"), ("own", "Custom (From, To)")];
 
 impl FigurePeriod {
-    /// The period of a request. With `range=own`, the fields `since` and `until` set it: `since` is by default seven
-    /// days before `until`, and `until` is by default one hour from now.
+    /// The period that the form selects. With `range=own`, it is set by the fields `since` and `until`. The default of
+    /// `until` is one hour from now. The default of `since` is seven days before `until`.
     pub(super) fn of(form: &FormFields, now: Timestamp) -> Result<Self, RequestError> {
         // The period includes the current hour, which is not over yet.
         let last = |range, ms: i64| Self { range, since: now.plus_ms(-ms), until: now.plus_ms(HOUR_MS) };

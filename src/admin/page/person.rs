@@ -26,9 +26,10 @@ impl Person {
         }
     }
 
-    /// The customer of a contact.
+    /// The customer that a [`Contact`] describes.
     pub(super) fn of_contact(contact: &Contact, redaction: Redaction) -> Self {
-        // A customer has no address if, for example, the phone number is hidden. Then BIK's id tells customers apart.
+        // A customer has no address if, for example, WhatsApp hides the phone number. BIK's id then tells customers
+        // apart.
         let address = contact.address.as_deref().or(contact.customer.as_deref());
         let text = text(contact.name.as_deref(), address, Some(contact.id), redaction);
         Self { contact: Some(contact.id), text }

@@ -10,7 +10,7 @@ pub(super) async fn reveal(posted: Posted) -> Response {
     let cookie = if posted.fields.has("wish", "hide") {
         shared.csrf.hide()
     } else {
-        // Log only the first segment of the path, because the rest may be an id that contains a phone number.
+        // Log only the first segment of the path in `back`, because the rest may be an id that contains a phone number.
         let page =
             posted.fields.text("back").and_then(|back| back.split(['/', '?']).nth(1)).unwrap_or_default();
         let page = if page.chars().all(|letter| letter.is_ascii_lowercase()) { page } else { "?" };

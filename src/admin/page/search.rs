@@ -150,7 +150,8 @@ fn query(form: &FormFields) -> Result<SearchQuery, RequestError> {
     })
 }
 
-/// Searches with each interpretation in turn. Returns the first page that has results or a next page.
+/// Searches with each interpretation in turn. Returns the first page that has rows or a next page. A page without rows
+/// can have a next page, because only a limited number of messages is read per page.
 fn found(
     connection: &Connection,
     text: &str,

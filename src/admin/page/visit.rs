@@ -47,7 +47,7 @@ impl PageVisit {
         self.shared.parts.insight.as_deref().ok_or(ErrorPage::InsightOff)
     }
 
-    /// The fields of the URL.
+    /// The form fields in the URL.
     pub(super) fn form(&self) -> &FormFields {
         &self.frame.form
     }
@@ -66,7 +66,8 @@ impl PageVisit {
         if self.redaction().is_off { Ok(()) } else { Err(ErrorPage::Redacted) }
     }
 
-    /// Renders the page that `make` builds with the frame, and sets the cookies.
+    /// Renders the page that `make` builds from the frame. The response sets the browser's cookie if it is new, and
+    /// deletes the cookie of a notice that the page shows.
     pub(super) fn show<T: Template>(self, make: impl FnOnce(Frame) -> T) -> PageResult {
         let cookies =
             [self.browser.cookie(), self.frame.notice.as_ref().and_then(|_shown| csrf::expired_notice())];

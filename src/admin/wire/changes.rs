@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 /// The maximum number of ids in a body, and of rows in a list.
 pub(crate) const LIMIT: usize = 1_000;
 
-/// The selected rows: either `ids`, or for dead letters `handler` and `all`.
+/// The selected rows, given either by `ids` or, for dead letters, by `handler` and `all`.
 #[derive(Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[schemars(extend("oneOf" = [{"required": ["ids"]}, {"required": ["handler", "all"]}]))]

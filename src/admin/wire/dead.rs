@@ -22,7 +22,7 @@ pub(crate) struct DeadList {
     pub next: Option<i64>,
 }
 
-/// A dead letter in a list. What its error quotes is masked.
+/// A dead letter in a list. The details of its last error are masked.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "DeadLetter")]
@@ -45,7 +45,7 @@ pub(crate) struct DeadRow {
     pub died_at: Timestamp,
     /// The dead letter is marked for retry.
     pub retrying: bool,
-    /// The last error; the details that it quotes are masked.
+    /// The last error, with its details masked.
     pub failure: String,
 }
 

@@ -55,7 +55,7 @@ pub(crate) struct LaneReport {
 #[schemars(rename = "Nothing")]
 pub(crate) struct EmptyBody {}
 
-/// The maximum length of a reason in characters. A reason is shown in one line of a table.
+/// The maximum length, in characters, of the reason for a pause. The reason is shown in one line of a table.
 pub(crate) const REASON_CHARS: usize = 200;
 
 /// The body `{}` or `{"reason": "TEXT"}`.
@@ -107,8 +107,8 @@ pub(crate) struct RetriedHandler {
     pub handler: Arc<str>,
 }
 
-/// The accepted refusals. Events that the destination refuses with one of these error classes become dead letters. In
-/// each lane, the next success ends the acceptance.
+/// The refusals that are accepted. Events up to `upto` that the destination refuses with one of `classes` become dead
+/// letters. In each lane, the next success ends the acceptance.
 #[derive(Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Believed {
     pub handler: Arc<str>,
@@ -147,8 +147,8 @@ pub(crate) struct Skipped {
     pub before: u64,
     /// Number of lanes that skip their events.
     pub lanes: usize,
-    /// Number of undelivered events that are skipped, of both lanes. Events that the handler does not want are not
-    /// counted. Null if the events could not be counted; they are skipped nevertheless.
+    /// Number of undelivered events that are skipped, in all lanes together. Events that the handler does not want are
+    /// not counted. Null if the events could not be counted; they are skipped nevertheless.
     pub events: Option<u64>,
     /// Number of events whose delivery is in flight. Such an event is skipped only if its delivery fails.
     pub in_flight: u64,

@@ -44,9 +44,9 @@ pub(crate) struct TimelineReport<S = MessageState> {
 #[serde(default)]
 #[schemars(!default)]
 pub(crate) struct ShownContent {
-    /// The text of the message, the title of what the customer chose, the caption of a file, or another detail; the
-    /// newest one if the message was edited. Null if there is none, if the message was deleted, or if the journal no
-    /// longer has its event.
+    /// The text of the message, the title of what the customer chose, the caption of a file, or another detail. If the
+    /// message was edited, this is its newest version. Null if there is none, if the message was deleted, or if the
+    /// journal no longer has its event.
     pub text: Option<String>,
     /// The kind of the content, such as `image`, `order of 2 items` or `deleted message`; null for a text and for what
     /// the customer chose.
@@ -79,7 +79,7 @@ pub(crate) struct ContactList {
     pub next: Option<i64>,
 }
 
-/// The customers who wait for an answer: the answer to `GET contacts/waiting`.
+/// The customers who wait for a reply: the answer to `GET contacts/waiting`.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WaitingList {
     pub contacts: Vec<Contact>,
@@ -105,7 +105,7 @@ pub(crate) struct ConversationPage {
 pub(crate) struct EntryRow {
     #[serde(flatten)]
     pub entry: ConversationEntry,
-    /// The content of the message; null and false if the entry is not a message.
+    /// The content of the message. If the entry is not a message, `text` and `content` are null and `edited` is false.
     #[serde(flatten)]
     pub content: ShownContent,
 }

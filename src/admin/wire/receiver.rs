@@ -83,7 +83,7 @@ impl From<&JournalFigures> for FiguresRow {
 /// The state of the clock, and whether the request changed it: the answer to `POST clock/accept`.
 #[derive(Serialize, Deserialize, JsonSchema)]
 pub(crate) struct AcceptedClock {
-    /// False if the wall clock was trusted already and deletion by age did not wait for this confirmation.
+    /// True if the wall clock was not trusted, or if deletion by age was waiting for this confirmation.
     pub accepted: bool,
     #[serde(flatten)]
     pub clock: ClockStatus,

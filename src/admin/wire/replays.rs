@@ -23,7 +23,7 @@ pub(crate) struct ReplayRequest<F> {
     /// Only events received before this time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
-    /// A filter in addition to the handler's filter, with the same keys.
+    /// A filter with the keys of a handler's filter. The replay delivers only events that match both filters.
     #[serde(default)]
     pub filter: F,
     /// The maximum number of events per second.
@@ -60,8 +60,9 @@ pub(crate) struct ReplayRow<S = ReplayState, L = LaneStatus> {
     /// Number of events that the filters of the handler and of the replay select; null until they are counted in this
     /// run of the process.
     pub events: Option<u64>,
-    /// Number of the events in `events` that the replay is done with. They were delivered or set aside, became dead
-    /// letters, or are left to the handler's own lanes, which set them aside earlier. Null until `events` is known.
+    /// Number of the events counted in `events` that the replay is done with; null until `events` is known. They were
+    /// delivered or set aside, or became dead letters. The replay is also done with events that the handler's own lanes
+    /// have set aside, because those lanes deliver them.
     pub done: Option<u64>,
     /// Number of events delivered in this run of the process; null if the replay has not started in this run.
     pub delivered: Option<u64>,

@@ -60,8 +60,8 @@ impl Destination {
             Self::File { part, file, is_replaced } => {
                 let part = part.into_inner().map_err(|error| Error::Output(error.into_error()))?;
                 part.as_file().sync_all()?;
-                // Locked during the rename, so that the message after a signal says correctly whether the file is
-                // replaced.
+                // Locked during the rename, so that the thread that waits for a signal reads this flag only before or
+                // after the rename. It then prints correctly whether the file is replaced.
                 let mut is_replaced = is_replaced.lock().unwrap_or_else(PoisonError::into_inner);
                 part.persist(&file).map_err(|error| Error::Output(error.error))?;
                 *is_replaced = true;
@@ -72,7 +72,7 @@ impl Destination {
     }
 }
 
-/// Starts a thread that waits for a signal, then removes the incomplete file and ends the process at once.
+/// Starts a thread that waits for a signal. The thread then removes the incomplete file and ends the process at once.
 fn remove_when_interrupted(part: PathBuf, file: &Path, is_replaced: Arc<Mutex<bool>>) -> Result<(), Error> {
     let file = file.display().to_string();
     let runtime = client::runtime(&mut tokio::runtime::Builder::new_current_thread())?;

@@ -140,8 +140,8 @@ impl Args {
                 bar.set_message(counted(exported.events, "event", "events"));
             }
             next = page.next;
-            // Without a next page, `through` stays at the last exported event, because later events may be past
-            // `--until` and were not read.
+            // Without a next page, `through` does not advance to the tip. The read may have ended at `--until`, before
+            // the tip.
             exported.through = next.map_or(exported.through, |next| next.min(tip));
         }
         Ok(exported)

@@ -30,7 +30,7 @@ const fn column(name: &'static str, required: bool, holds: Holds) -> Column {
     Column { name, required, holds }
 }
 
-/// All columns, in their order.
+/// The columns that CSV and Parquet have in common, in their order.
 pub(super) static COLUMNS: [Column; 16] = [
     column("seq", true, Holds::Number(|row| row.line.seq)),
     column("received_at", true, Holds::Time(|row| Some(row.line.received_at))),

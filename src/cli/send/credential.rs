@@ -19,7 +19,8 @@ use crate::{
     secret,
 };
 
-/// The options for the credential to send. If none is given, a credential of the configuration is sent.
+/// The options for the credential to send. If there is none in the options or in BIKHOOK_SEND_KEY, a credential of the
+/// configuration is sent.
 #[derive(clap::Args)]
 pub(super) struct CredentialArgs {
     /// File with the authorization key. If neither this option nor --user is given, the key is read from

@@ -11,7 +11,7 @@ use base64::{Engine, prelude::BASE64_STANDARD_NO_PAD};
 use super::body::PostBody;
 use crate::clock::Timestamp;
 
-/// The maximum number of messages with statuses still to send.
+/// The maximum number of sent messages whose statuses are not all generated yet.
 const OPEN_MESSAGES: usize = 48;
 /// The number of newest events from which duplicates are taken.
 const RECENT_EVENTS: usize = 64;
@@ -60,7 +60,7 @@ pub(super) struct Generator {
     recent: VecDeque<String>,
 }
 
-/// A sent message, with the statuses still to send.
+/// A sent message, with the statuses that are not generated yet.
 struct SentMessage {
     message: SampleMessage,
     owner: &'static str,

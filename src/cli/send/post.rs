@@ -22,8 +22,8 @@ use crate::cli::{Error, client::cause};
 /// The timeout of a request. It exceeds the defaults of the receiver's `body_timeout` and `deadline` together (17 s),
 /// so it normally expires only if something is broken.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
-/// Posting stops with an error if this number of bodies was posted and none got a usable answer. A 200 without a
-/// receipt is not usable.
+/// Posting stops with an error if this number of bodies was posted and none got a usable answer. An answer with status
+/// 200 is usable only if its body is a `PostReceipt`.
 const UNANSWERED_MAX: u64 = 10;
 
 /// The bodies to post.
@@ -52,10 +52,11 @@ struct PostedBody {
     latency: Duration,
 }
 
-/// Posts all bodies over this many connections. Unexpected answers are only counted.
+/// Posts all bodies over this many connections. An unexpected answer is counted and does not stop the posting.
 ///
 /// # Errors
-/// Returns an error, and aborts the requests in flight, if a body cannot be read or [`UNANSWERED_MAX`] is reached.
+/// Returns an error, and aborts the requests in flight, if a body cannot be read, or if [`UNANSWERED_MAX`] bodies were
+/// posted and none got a usable answer.
 pub(super) async fn post_all(
     target: PostTarget,
     Bodies { count, bodies }: Bodies,
@@ -69,8 +70,8 @@ pub(super) async fn post_all(
     let mut bodies = bodies.enumerate();
     let mut in_flight = JoinSet::new();
     loop {
-        // Reading a file delays the counting of answers. The latencies stay correct, because `PostTarget::post`
-        // measures them.
+        // `bodies.next()` may read a file, which delays the counting of answers. The latencies stay correct, because
+        // `PostTarget::post` measures them.
         while in_flight.len() < connections
             && let Some((number, body)) = bodies.next()
         {

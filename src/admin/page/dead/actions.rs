@@ -16,8 +16,8 @@ use crate::admin::{
     },
 };
 
-/// `POST /dead/count`: shows the number of matching dead letters, and a form that retries these. The fields are those
-/// of the list's form.
+/// `POST /dead/count`: shows how many dead letters match the fields, and a form that retries these dead letters. The
+/// fields are those of the form on `/dead`.
 pub(in crate::admin::page) async fn count_matching(posted: Posted) -> PageResult {
     let back = (links::with_query("/dead", &list_fields(&posted.fields)), "Back to the list");
     confirm_retry(posted.visit, &posted.fields, back).await
@@ -56,7 +56,8 @@ pub(in crate::admin::page) async fn confirm_retry(
     })
 }
 
-/// `POST /dead/retry`: retries all matching dead letters up to `newest`. The other fields are those of the list's form.
+/// `POST /dead/retry`: retries all dead letters up to `newest` that match the other fields. These are the fields of the
+/// form on `/dead`.
 pub(in crate::admin::page) async fn retry_matching(posted: Posted) -> PageResult {
     let (form, shared) = (&posted.fields, &posted.visit.shared);
     let newest: Option<i64> = form.read("newest")?;
@@ -74,7 +75,8 @@ pub(in crate::admin::page) async fn retry_matching(posted: Posted) -> PageResult
     posted.says(&links::with_query("/dead", &list_fields(form)), done > 0, what)
 }
 
-/// `GET /dead/count`, `GET /dead/retry`: redirects to the list when a browser reloads the answer to a form.
+/// `GET /dead/count`, `GET /dead/retry`: redirects to the list. A browser sends these if its user opens the URL of a
+/// submitted form again.
 pub(in crate::admin::page) async fn to_the_list() -> Redirect {
     Redirect::to("/dead")
 }
@@ -109,7 +111,7 @@ pub(in crate::admin::page) async fn drop(Path(id): Path<String>, posted: Posted)
     posted.says("/dead", true, format!("Dead letter {id} was dropped."))
 }
 
-/// The selection of a request that retries many dead letters. It is limited to configured handlers, because no other
+/// The filter for the dead letters that a form retries. It selects only those of configured handlers, because no other
 /// handler can deliver.
 fn retried(shared: &AdminState, form: &FormFields) -> Result<DeadFilter, RequestError> {
     if let Some(handler) = form.text("handler") {

@@ -28,11 +28,12 @@ use crate::{
 
 /// Dead letters per page.
 const LIMIT: usize = 50;
-/// A page ends once this many dead letters have been read, because each is read with its payload.
+/// A page ends once this many dead letters have been read, even if few of them match. Reading them is slow, because
+/// their payloads are read too.
 const LOOKED_AT: usize = 1_000;
 /// The list shows only this many characters of an error.
 const ERROR_CHARS: usize = 160;
-/// The form's fields in addition to [`SELECTION`].
+/// The fields of the form on `/dead`, in addition to [`SELECTION`].
 const OWN_FIELDS: [&str; 3] = ["handler", "cause", "error"];
 
 struct DeadTableRow {
@@ -111,12 +112,12 @@ pub(super) async fn list(visit: PageVisit) -> PageResult {
     })
 }
 
-/// The given fields of the list's form.
+/// The given fields of the form on `/dead`.
 fn list_fields(form: &FormFields) -> Vec<(String, String)> {
     form.kept(&[&SELECTION[..], &OWN_FIELDS].concat())
 }
 
-/// The selection of a request.
+/// The filter for the dead letters that a form selects.
 fn filter(form: &FormFields) -> Result<DeadFilter, RequestError> {
     let cause = form.text("cause").map(|cause| {
         Cause::from_name(cause).ok_or_else(|| RequestError::parameter("cause", "must be refused or expired"))

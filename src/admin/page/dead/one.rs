@@ -36,7 +36,7 @@ struct DeadLetterPage {
     error: String,
     /// Attempt number, time and error of each kept attempt.
     tries: Vec<(u32, When, String)>,
-    /// Attempts are missing after the first one, because the journal keeps only the first and the latest attempts.
+    /// True if attempts are missing after the first one. The journal keeps only the first and the latest attempts.
     has_gap: bool,
     json: String,
     cut: bool,

@@ -130,8 +130,8 @@ struct HandlerPage {
     replays: Vec<replays::ReplayTableRow>,
 }
 
-/// `GET /handlers/{name}?of=&event=&status=&phone=&message=&since=&until=&rate=`: the parameters fill in the form of a
-/// replay.
+/// `GET /handlers/{name}?of=&event=&status=&phone=&message=&since=&until=&rate=`: the parameters are the initial values
+/// of the replay form.
 pub(super) async fn one(Path(name): Path<String>, visit: PageVisit) -> PageResult {
     let name = running_handler(&visit.shared, &name)?;
     let handler = HandlerWithLanes::all(&visit).await?.into_iter().find(|handler| handler.row.name == name);
@@ -147,8 +147,8 @@ pub(super) async fn one(Path(name): Path<String>, visit: PageVisit) -> PageResul
     visit.show(|frame| HandlerPage { frame, handler, wants, masks, replays })
 }
 
-/// `GET /handlers/{name}/replay`: redirects to the form. The form is posted to this address, and a browser sends a GET
-/// when somebody opens the address again.
+/// `GET /handlers/{name}/replay`: redirects to the replay form on the handler's page. The form is posted to this
+/// address, so a browser sends a GET to it if somebody opens the address again.
 pub(super) async fn replay_form(Path(name): Path<String>) -> Redirect {
     Redirect::to(&format!("{}#replay", links::handler(&name)))
 }

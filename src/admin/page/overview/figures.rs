@@ -65,7 +65,8 @@ pub(super) struct Funnel {
 /// The figures of one hour or one day.
 pub(super) struct PeriodStep {
     pub(super) at: When,
-    /// The columns, each as a number and as text.
+    /// Messages to customers; those delivered, read, and failed; and messages from customers. Each as a number and as
+    /// text.
     pub(super) columns: [(i64, String); 5],
 }
 
@@ -205,7 +206,7 @@ fn choice(
     FilterField { name, label, values }
 }
 
-/// The steps of the period, including those without messages if there are at most 400 steps.
+/// The steps (hours or days) of the period. Steps without messages are included if the period has at most 400 steps.
 fn by_step(period: &FigurePeriod, rows: Vec<FunnelRow>) -> Vec<PeriodStep> {
     let mut steps: BTreeMap<Timestamp, FunnelRow> =
         period.steps().into_iter().map(|at| (at, FunnelRow::default())).collect();

@@ -1,4 +1,4 @@
-//! Formats arbitrary bytes for display.
+//! Formats the bytes of a quarantine entry for display. The error position is where they could not be read.
 
 use std::fmt::Write as _;
 
