@@ -28,7 +28,7 @@ pub(super) enum Outcome {
     Refused(Trouble),
     /// The destination did not accept the event.
     Failed(Trouble),
-    /// The event was not tried, because something before it failed.
+    /// The event was not tried, because the delivery ended before its turn, or an earlier event of its message failed.
     Untried,
 }
 
@@ -114,7 +114,7 @@ impl Attempt {
         }
     }
 
-    /// Opens the handler if it is not open, and checks its destination. The handler's own time limit applies.
+    /// Opens the handler if it is not open, and checks its destination. The time limit is in `Deferred`, not here.
     pub(super) async fn open(self) -> Vec<Outcome> {
         vec![Outcome::of(self.context.spec.handler.look().await)]
     }
@@ -174,7 +174,7 @@ impl Attempt {
         if mask.is_empty() {
             return self.hand_over(events).await;
         }
-        // An event that is no valid event after masking is refused.
+        // If masking makes one event invalid, the whole delivery counts as refused. `Halves` then finds that event.
         let masked: Result<Vec<Delivery>, _> = events.iter().map(|event| event.masked(mask)).collect();
         match masked {
             Ok(masked) => self.hand_over(&masked).await,
@@ -193,7 +193,7 @@ impl Attempt {
         let ended = tokio::time::timeout(*settings.timeout, deliver).instrument(span.clone()).await;
         let done = match ended {
             Ok(Ok(done)) => done,
-            // The panic is caught here, so that only this delivery fails, not the rest of the batch.
+            // The panic is caught here, so that the results of the batch's earlier deliveries are not lost.
             Ok(Err(_may_quote_the_payload)) => {
                 let story = "the handler panicked; the log has the location";
                 Err(Failure::retry_about(About::Unanswered, "panic", story))
@@ -307,7 +307,7 @@ struct Partition {
     accepted: Vec<usize>,
     /// The failure of the delivery is about these.
     failed: Vec<usize>,
-    /// These were not sent, because something before them failed.
+    /// These were not sent, because the delivery failed before their turn.
     unsent: Vec<usize>,
 }
 

@@ -57,8 +57,8 @@ pub struct HandlerContext {
 
 impl HandlerContext {
     /// Creates the state that the lanes of a handler share. With a `rate`, a batch has at most as many events as the
-    /// rate allows in one second. So the rate makes a customer's message wait at most one second for each batch of
-    /// other events.
+    /// rate allows in one second. So each batch of the class `other` delays a customer's message by at most one
+    /// second.
     pub fn new(mut spec: HandlerSpec, journal: Arc<dyn Journal>, metrics: Arc<Metrics>) -> Self {
         let rate_limit = spec.settings.rate.map(RateLimit::new);
         if let Some(limit) = &rate_limit {

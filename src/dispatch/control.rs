@@ -29,7 +29,8 @@ struct LaneControl {
     context: Arc<HandlerContext>,
 }
 
-/// The lanes of a handler that skip their undelivered events below a seq, or would skip them.
+/// The answer of [`DispatchControl::skip`]: the lanes of the handler, with the events that they skip. If it was called
+/// without `by`, they only counted these events.
 pub struct LaneSkips<'a> {
     before: u64,
     lanes: Vec<(&'a LaneControl, LaneSkip)>,
@@ -104,7 +105,7 @@ impl DispatchControl {
     }
 
     /// Makes both lanes of a handler skip every undelivered event below `before`, and records who decided it. Without
-    /// `by`, nothing is skipped. This reads no event, so events that cannot be read can be skipped, too.
+    /// `by`, the lanes only count these events. No event is read, so even unreadable events can be skipped.
     pub async fn skip(&self, handler: &str, before: u64, by: Option<&Arc<str>>) -> LaneSkips<'_> {
         // Every lane gets the command before the answer of the first one is awaited.
         let mut asked = Vec::new();
@@ -156,7 +157,7 @@ impl DispatchControl {
 }
 
 impl LaneSkips<'_> {
-    /// Number of lanes that skip their events; 0 if every lane has ended.
+    /// Number of lanes that answered; 0 if every lane has ended.
     pub const fn lanes(&self) -> usize {
         self.lanes.len()
     }
@@ -166,11 +167,11 @@ impl LaneSkips<'_> {
         self.lanes.iter().map(|(_, skip)| skip.in_flight).sum()
     }
 
-    /// Number of undelivered events that the handler wants, without those in flight. Includes events that no lane has
-    /// claimed yet; this reads all of them. Events that retention deletes before they are read are not counted.
+    /// Number of undelivered events that the handler wants, without those in flight. It includes events that no lane
+    /// has claimed yet, which are read to be counted. Events that retention deletes before that are not counted.
     ///
     /// # Errors
-    /// Returns errors of the journal. The events are skipped nevertheless.
+    /// Returns errors of the journal. They do not undo the skip.
     pub async fn count(&self) -> Result<u64, journal::Error> {
         let mut events = 0;
         for (lane, skip) in &self.lanes {

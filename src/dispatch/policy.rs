@@ -7,25 +7,26 @@ use crate::{event::Class, settings::Period};
 pub(super) const BATCH_TRIES: u32 = 3;
 /// This many messages in doubt, with no success in between, make the destination unwell.
 pub(super) const DOUBTS: usize = 10;
-/// An event is set aside after this many failures about it, if others succeed in between. If a destination fails only
-/// now and then, one event rarely fails this often.
+/// An event is set aside after this many failures about it, if others succeed in between. A destination that fails only
+/// now and then rarely fails this often for the same event, so the event is the likely cause.
 pub(super) const EVENT_TRIES: u32 = 3;
 /// The wait after the first failure about an event; it doubles after the second.
 const SOON_MS: i64 = 250;
-/// The longest wait between two searches of the backlog.
+/// If the destination answers but accepts no message, the lane searches its backlog for one that it accepts. This is
+/// the longest wait between two searches.
 const SEARCH_MS: i64 = 30_000;
-/// Maximum number of new messages in a search, if the destination refuses them.
+/// Maximum number of messages that a search tries for the first time, if the destination refused the earlier ones.
 const SEARCH_REFUSED: usize = 1_000;
-/// Maximum number of new messages in a search, if the events fail in another way.
+/// Maximum number of messages that a search tries for the first time, if the earlier ones failed in another way.
 const SEARCH_FAILED: usize = 100;
-/// A lane with this many events in its window claims no more for a search or a probe. Most of these events are in doubt
-/// then. The lane claims nothing at all once it also has enough events to deliver: see [`window`].
+/// A lane with this many events in its window, most of them in doubt, claims no more for a search or a probe. It still
+/// claims events to deliver, up to the limits of [`window`].
 pub(super) const DOUBTED_MAX: usize = 10_000;
-/// If there is no room to set an event aside, that event stays in the window and stops the cursor. From that event on,
-/// the lane adds at most this many events to the window, and then only single events to probe with. The number is
-/// limited, because a restart delivers the later events again.
+/// If there is no room to set an event aside, that event stays in the window and stops the cursor. Counted from that
+/// event, the lane adds at most this many events to the window. After that, it adds only single events, as probes. The
+/// number is limited, because a restart delivers the events after the cursor again.
 pub(super) const AHEAD_MAX: usize = 10_000;
-/// Number of events in doubt whose errors stay in memory whole; of further errors only the beginning is kept.
+/// Number of events in doubt whose errors are kept in memory as a whole. Further errors are cut.
 pub(super) const WHOLE_ERRORS: usize = 100;
 /// A one-by-one probe without a success stops after this many failures.
 pub(super) const PROBE_EVENTS: usize = 10;
@@ -37,12 +38,13 @@ const WIDEST: usize = 1_000;
 pub(super) const UNREADABLE_MS: i64 = 30_000;
 /// Failed tries of a retried dead letter before it waits for the next retry request.
 pub(super) const DEAD_RETRY_TRIES: u32 = 5;
-/// How long a lane that has caught up gathers events before it claims again. Without this wait, each event could be a
-/// delivery of its own, and a destination that syncs every delivery to the same disk would slow intake.
+/// A lane that has caught up waits this long before it claims again, so that new events can be delivered together.
+/// Otherwise each event could be a delivery of its own. That would slow intake if the destination syncs each delivery
+/// to the journal's disk.
 pub(super) const GATHER_MS: i64 = 10;
-/// A replay yields while one of the handler's own lanes is more than this many events behind.
+/// A replay waits while one of the handler's own lanes is more than this many events behind.
 pub(super) const YIELD_LAG: u64 = 10_000;
-/// How often a replay that yields checks again.
+/// While a replay waits for the handler's own lanes, it checks them at this interval.
 pub(super) const YIELD_CHECK_MS: i64 = 500;
 /// A delivery that takes at most this long is quick: see [`share`]. This limit bounds how long a customer's message
 /// waits for a slot.
@@ -90,7 +92,8 @@ pub(super) fn search_wait_ms(settings: &Settings, failures: u32, jitter: f64) ->
     probe_wait_ms(settings, failures, jitter).min(SEARCH_MS)
 }
 
-/// How many new messages the next search tries; doubles with each failed search.
+/// How many messages the next search tries for the first time. The number doubles with each failed search, up to a
+/// maximum.
 pub(super) fn search_events(searches: u32, refused: bool) -> usize {
     let most = if refused { SEARCH_REFUSED } else { SEARCH_FAILED };
     (DOUBTS << searches.min(16)).min(most)
@@ -102,7 +105,7 @@ pub(super) const fn is_delivered(unanswered: bool, repetitions: u32) -> bool {
     unanswered && repetitions >= 2
 }
 
-/// Maximum number of exceptions in flight, for a lane with `share` slots.
+/// Maximum number of set-aside events and retried dead letters in flight, for a lane with `share` slots.
 pub(super) const fn exceptions(share: usize) -> usize {
     if share < 8 { 1 } else { share / 4 }
 }
@@ -144,8 +147,8 @@ pub(super) const fn probe_turn(failures: u32, events: usize) -> usize {
 }
 
 /// Number of messages that a probe chooses from, after this many `failures` in a row. The number grows, because the
-/// destination may accept other messages than those tried so far. It is bounded, because the destination may be down
-/// for a week.
+/// destination may accept other messages than those tried so far. It has a maximum, because the lane reads these
+/// messages into its window, and the destination may be down for a week.
 pub(super) fn probe_width(failures: u32, batch: usize) -> usize {
     if batch == 1 {
         // One more message per probe.

@@ -133,7 +133,7 @@ impl Replayer {
         self.wait_reason(None, new)
     }
 
-    /// Returns why a replay delivers nothing now. `id` is `None` for a replay that is not started.
+    /// Returns why a replay delivers nothing now. `id` is `None` for a replay that does not exist yet.
     fn wait_reason(&self, id: Option<i64>, request: &NewReplay) -> Option<WaitReason> {
         let NewReplay { handler, upto, .. } = request;
         let Some(ReplayHandler { live, .. }) = self.handlers.get(handler) else {
@@ -217,7 +217,7 @@ impl Replayer {
         }
     }
 
-    /// The replays that may start: for each handler the oldest one that has not ended.
+    /// The replays that may start: for each handler the oldest one that has not ended, unless it was already started.
     fn next(&self, known: &BTreeMap<i64, Replay>) -> Vec<(i64, Replay)> {
         let started = self.started();
         let first = self.handlers.keys().filter_map(|handler| goes_first(known, handler));

@@ -35,8 +35,8 @@ pub struct LaneStatus {
     pub cursor: u64,
     /// Number of seqs between the cursor and the tip.
     pub lag: u64,
-    /// The earlier of two times: when the first claimed event that is not done was received, and when the first
-    /// set-aside event was set aside. Null if there is no such event.
+    /// The earlier of two times: when the first claimed event that is not done was received, and when the set-aside
+    /// event with the lowest seq was set aside. Null if there is no such event.
     pub oldest_at: Option<Timestamp>,
     /// How long the event of `oldestAt` has waited, in seconds, at the time of the request; 0 if there is none.
     pub lag_seconds: u64,
@@ -61,7 +61,7 @@ pub struct LaneStatus {
     pub waits_for: Option<String>,
     /// The class of the failure in doubt, such as `status 422`; null if there is none. A failure is in doubt while it
     /// is not clear whether the event or the destination is the cause. If several failures are in doubt, this is the
-    /// class of the event with the highest seq. `believe` turns the events that failed with this class into dead
+    /// failure of the event with the highest seq. `believe` turns the events that failed with this class into dead
     /// letters.
     pub refused: Option<String>,
     pub last_failure: Option<String>,
@@ -136,7 +136,8 @@ impl LanePublisher {
             let labels = [&*labels, &[("outcome", outcome.into())]].concat();
             metrics.failures.get_or_create_owned(&labels)
         };
-        // Counted before the gauges are created, so that a lane of an earlier replay does not remove them now.
+        // Counts this lane before its gauges are created. So if a lane of an earlier replay ends now, it does not
+        // remove them.
         let replay = lane.replay.map(|_id| ReplayGauges::new(context, lane_name(lane), labels.clone()));
         Self {
             replay,

@@ -52,8 +52,8 @@ pub(super) struct WindowEntry {
     pub(super) failed_after: Option<u64>,
     /// How many events the lane had delivered when the current doubt began.
     pub(super) doubted_after: Option<u64>,
-    /// The failure that is in doubt: the results of other messages show whether this event or the destination caused
-    /// it.
+    /// The failure that is in doubt: the results of other messages will show whether this event or the destination
+    /// caused it.
     pub(super) doubt: Option<Trouble>,
     /// An attempt ended without an answer, so the destination may have the event.
     pub(super) unanswered: bool,
@@ -172,7 +172,7 @@ impl Window {
         (self.pinned == Some(*seq)).then(|| self.pushed - entry.number)
     }
 
-    /// Number of events that wait neither for a decision about a doubt nor behind a set-aside event.
+    /// Number of events in the window, without those in doubt and those of held messages.
     pub(super) fn ready(&self) -> usize {
         self.entries.len().saturating_sub(self.doubted + self.held_entries)
     }
@@ -417,7 +417,7 @@ impl Window {
     }
 
     /// Removes up to `max` waiting events of held messages; returns them in order of seq. Leaves out a message with an
-    /// event in flight. A message without events in the window is no longer held.
+    /// event in flight. Then ends [`Self::hold`] for messages that have no more events in the window.
     pub(super) fn take_held(&mut self, max: usize) -> Vec<(u64, OrderKey)> {
         if self.held.is_empty() {
             return Vec::new();

@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-/// Returns the address without what makes equal addresses differ:
-/// - of a phone number, only the digits remain: `+91 90909 09090` becomes `919090909090`. An address is a phone number
-///   if it has digits and otherwise only a `+`, parentheses and separators.
-/// - a mail address is in lower case.
-/// - invisible characters, which come with a copied number, are removed from any address, and blanks at its ends.
+/// Returns the address without the differences in spelling that do not matter:
+/// - A phone number keeps only its digits: `+91 90909 09090` becomes `919090909090`. An address is a phone number if it
+///   has digits and otherwise only a `+`, parentheses and separators.
+/// - A mail address becomes lower case.
+/// - Any address loses its invisible characters, which come with a copied number, and the blanks at its ends.
 ///
 /// Apart from that, any other address, such as an opaque id, stays unchanged.
 pub fn canonical_address(address: &str) -> Cow<'_, str> {

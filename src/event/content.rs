@@ -1,16 +1,16 @@
 //! The content of a message as people read it: its text, what the customer chose, or a short description. The page, the
 //! command line, the API and the log show a message with it.
 //!
-//! BIK does not document the shape of the fields that contain a content other than text. WhatsApp's shapes are
-//! expected, in the field of `eventInfo` that is made for such a content or in `messageInformation`. If a field has
-//! another shape, less is described; the event keeps everything.
+//! BIK does not document the shape of the fields for content other than text. This module expects WhatsApp's shapes. It
+//! looks for them in the field of `eventInfo` for that content, such as `location`, or else in `messageInformation`. If
+//! a field has another shape, the description has less detail. The event keeps everything.
 
 use std::{borrow::Cow, fmt};
 
 use super::{info::Info, sent::Raw, undocumented::Undocumented};
 use crate::plural::counted;
 
-/// The content of a message. Its `Display` output joins both parts.
+/// The content of a message. Its `Display` output joins the label and the text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MessageContent<'a> {
     /// The kind of the content, such as `image` or `order of 2 items`; no personal data. `None` if the text alone is
@@ -68,9 +68,9 @@ impl fmt::Display for MessageContent<'_> {
     }
 }
 
-/// Returns whether an `eventInfo` is a reaction to a message, or the removal of one.
+/// Returns whether an `eventInfo` is a reaction to a message, or the removal of a reaction.
 pub(super) fn is_reaction(info: &Info<'_>) -> bool {
-    // Most messages have neither field, so that nothing is parsed.
+    // Most messages have neither field, so nothing is parsed for them.
     value(info.kind).and_then(Undocumented::text).is_some_and(|kind| kind.eq_ignore_ascii_case("reaction"))
         || value(info.message_information).and_then(|more| more.get("reaction")).is_some()
 }
@@ -206,8 +206,8 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Returns the title of a choice. It is looked for in the reply inside an object, then in the object itself. Of a list,
-/// the titles of all items are joined. A text is the title.
+/// Returns the title of a choice. A value that is a text is the title. The title of an object is in a reply inside it,
+/// or else in the object itself. The titles of all items of a list are joined.
 fn chosen(value: Undocumented<'_>) -> Option<Cow<'_, str>> {
     if value.is_list() {
         return joined(value.items().into_iter().filter_map(chosen));
@@ -220,7 +220,7 @@ fn chosen(value: Undocumented<'_>) -> Option<Cow<'_, str>> {
 fn media_kind(words: &[&str]) -> Option<&'static str> {
     let any = |starts: &[&str]| words.iter().any(|word| starts.iter().any(|start| word.starts_with(start)));
     let is_audio = any(&["audio"]);
-    // WhatsApp records voice messages with this codec; other audio files have another one.
+    // WhatsApp records voice messages with the codec Opus; other audio files have another codec.
     let is_voice = any(&["voice", "ptt"]) || (is_audio && words.iter().any(|word| word.contains("opus")));
     Some(match () {
         () if any(&["sticker"]) => "sticker",

@@ -11,7 +11,7 @@ use super::{
 /// Every body may have this many elements. The largest expected batch is 10,000 (docs/bik.md, "Build for the worst
 /// case").
 const ELEMENTS_LEAST: u64 = 20_000;
-/// The body limit divided by this size is the maximum number of elements, if it is more than [`ELEMENTS_LEAST`]. BIK's
+/// The maximum number of elements is the body limit divided by this size, or [`ELEMENTS_LEAST`] if that is more. BIK's
 /// events have several hundred bytes.
 const ELEMENT_BYTES: u64 = 256;
 

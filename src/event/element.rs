@@ -56,7 +56,7 @@ impl Element {
         self.name.within(&self.raw)
     }
 
-    /// BIK's `id`, or the `eventId` of a subscribed event. Opaque; a number keeps its exact text.
+    /// BIK's `id`, or the `eventId` of a subscribed event (BIK §3). Opaque; a number keeps its exact text.
     pub fn id(&self) -> Option<&str> {
         self.id.as_ref().map(|id| id.within(&self.raw))
     }
@@ -276,7 +276,8 @@ fn parse<'a>(json: &'a str, piece: &Piece<'_>) -> Result<Box<Envelope<'a>>, Unre
     if let Some(envelope) = scan::whole(json) {
         return Ok(envelope);
     }
-    // serde_json finds the reason. It skips a value without recursion, so no nesting is too deep for it.
+    // serde_json describes the syntax error, if there is one. It skips a value without recursion, so no nesting is too
+    // deep for it.
     serde_json::from_str::<IgnoredAny>(json)
         .map_err(|error| Unreadable::syntax(offset(json, &error), error.to_string()))?;
     let too_deep = piece.shape.depth > DEPTH_MAX;

@@ -31,7 +31,7 @@ impl<'a> Envelope<'a> {
         }
     }
 
-    /// Returns the `id`, or the `eventId` of a subscribed event.
+    /// Returns the `id`, or the `eventId` of a subscribed event (BIK §3).
     pub(super) fn id(&self) -> Option<Cow<'a, str>> {
         known(field::id(if self.is_subscribed() { self.event_id } else { self.id }))
     }
@@ -83,7 +83,7 @@ impl<'a> Envelope<'a> {
         })
     }
 
-    /// Returns whether the element has envelope B (BIK §3).
+    /// Returns whether the element is a subscribed event, which has envelope B (BIK §3).
     fn is_subscribed(&self) -> bool {
         field::present(self.event_info).is_none()
             && [self.properties, self.event_id, self.event_source]

@@ -25,7 +25,7 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Creates a reader that only counts, because intake does not need the values of most fields.
+    /// Creates a reader that only counts wrong types. It is for intake, which does not need the values.
     pub(super) fn counting() -> Self {
         Self { only_counts: true, ..Self::default() }
     }

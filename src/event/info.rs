@@ -20,9 +20,9 @@ pub(super) enum ViewFields {
     Incoming,
 }
 
-/// Declares an object of an event: its slots of raw JSON, its typed view, and how each field is read. The first part
-/// has the slots that are not in the view. A field that holds another such object has two slots: the raw JSON, and the
-/// parsed object.
+/// Declares an object of an event: its slots of raw JSON, its typed view, and how each field is read. The block of
+/// `slots` has the fields that are not in the view. `with` marks a field whose value is another declared object. Such a
+/// field has two slots: the raw JSON, and the parsed object.
 macro_rules! object {
     (
         $(#[$slots_doc:meta])*
@@ -83,8 +83,8 @@ macro_rules! object {
         }
 
         impl<$a> $slots<$a> {
-            /// Returns the typed view; `None` for a reader that only counts, because a view is large. The reader counts
-            /// the fields with a wrong type.
+            /// Returns the typed view. The reader counts the fields with a wrong type. If it only counts, the result is
+            /// `None`, so that no large view is built for nothing.
             pub(super) fn read(&self, fields: ViewFields, reader: &mut Reader) -> Option<$view<$a>> {
                 if reader.only_counts {
                     $($(let _: $type = reader.$read(self.$field.filter(|_| fields >= ViewFields::$fields));)*)*
@@ -182,7 +182,7 @@ impl<'a> InfoSlots<'a> {
     }
 
     /// Returns the status as it was received, not in canonical form. The status is part of the key, which must not
-    /// change when a later version knows the status.
+    /// change when a later version of bikhook knows the status.
     pub(super) fn status_text(&self) -> Option<Cow<'a, str>> {
         field::known(field::filled(self.status))
     }

@@ -54,7 +54,7 @@ pub const DEAD_LETTER: &str = "bikhook-dead-letter";
 /// An event that is not durable yet: an element and the source that received it.
 #[derive(Clone, Debug)]
 pub struct Draft {
-    /// The name of the source, a URL that BIK posts to.
+    /// The name of the source that received the element.
     pub source: Arc<str>,
     /// The element, with its original bytes.
     pub element: Arc<Element>,
@@ -72,8 +72,8 @@ pub struct Event {
     /// When the event was received, by the trusted clock (the wall clock without its jumps). This time is shown and
     /// delivered, and the age of the event counts from it.
     pub came_at: Timestamp,
-    /// Like `came_at`, but it falls from one `seq` to the next only if the trusted clock was corrected in between.
-    /// Queries with `since` and `until` compare with this time.
+    /// Like `came_at`, but not before the `received_at` of the preceding event, unless the trusted clock was corrected
+    /// between the two. Queries with `since` and `until` compare with this time.
     pub received_at: Timestamp,
     /// The name of the source that received the event.
     pub source: Arc<str>,
@@ -128,7 +128,8 @@ names! {
         NotAnObject = "not_an_object",
         /// The element is an object whose `eventName` is missing, null, empty or not a string.
         NoEventName = "no_event_name",
-        /// The body has too many elements. Only from earlier versions; now such a body is refused with 413.
+        /// The body has too many elements. Only earlier versions of bikhook use this reason; now such a body is refused
+        /// with 413.
         TooMany = "too_many",
         /// The event has the key of a stored event, but other content (BIK T6). Found by the journal, not by decoding.
         Conflict = "conflict",

@@ -133,14 +133,14 @@ fn any(json: &str, steps: &[String], test: &mut impl FnMut(Found<'_>) -> bool) -
     }
 }
 
-/// The remaining steps of a pointer, and its replacement function. Without one, the value is kept.
+/// The remaining steps of a pointer, and its replacement function. Without a function, the value is kept.
 type EditStep<'a> = (&'a [String], Option<&'a (dyn Fn(Found<'_>) -> Option<String> + Sync)>);
 
 /// Whether the values that no pointer finds are kept.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Rest {
     Kept,
-    /// Objects and lists of which nothing remains are dropped, too.
+    /// These values are dropped, and so are objects and lists of which nothing remains.
     Dropped,
 }
 
@@ -201,8 +201,8 @@ fn write_list<T>(
     out.push(close);
 }
 
-/// The members of an object. Empty if the text is not an object of strict JSON; this does not occur with an object of a
-/// valid element.
+/// The members of an object. Empty if the text is not an object of strict JSON. Every object in a rendered element is
+/// strict JSON.
 fn members(json: &str) -> Vec<(Cow<'_, str>, &str, &str)> {
     scan::members(json).unwrap_or_default()
 }

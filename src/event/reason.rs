@@ -1,5 +1,5 @@
-//! The reason of a failure as text. BIK's sample has a sentence; a code, an object with a code and a title, or a list
-//! of such objects may come as well, because the channels report failures in that form.
+//! The reason of a failure as text. BIK's sample has a sentence. The channels themselves report a failure as a code, an
+//! object with a code and a title, or a list of such objects, so BIK may send these too.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use super::{
     undocumented::Undocumented,
 };
 
-/// Where the description of an error may be nested, and how many levels of it are read.
+/// The members in which the description of an error may be nested, and how many nested levels are read.
 const NESTED: [&str; 3] = ["error", "errors", "error_data"];
 const LEVELS: usize = 3;
 const CODES: [&str; 3] = ["code", "errorCode", "error_code"];

@@ -34,7 +34,8 @@ fn rewrite(raw: &str, blanks: Blanks) -> String {
         }
         let trailing = byte == b',' && is_trailing(before, bytes, at);
         if trailing || (is_blank(byte) && blanks == Blanks::Dropped) {
-            // Both ends are next to an ASCII byte, so they are character boundaries.
+            // An ASCII byte, or the start of the text, is before this slice, and an ASCII byte is after it. So both
+            // ends are character boundaries.
             out.push_str(&raw[copied..at]);
             copied = at + 1;
             if blanks == Blanks::Kept {

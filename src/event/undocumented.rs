@@ -25,17 +25,17 @@ impl<'a> Undocumented<'a> {
         Self::of(members.into_iter().rev().find(|(member, ..)| member == name).map(|(.., value)| value))
     }
 
-    /// Returns the first of these members that the object has.
+    /// Looks up these names in order. Returns the first member that the object has.
     pub(super) fn first(self, names: &[&str]) -> Option<Self> {
         names.iter().find_map(|name| self.get(name))
     }
 
-    /// Returns the first of these members that is a text with content or a number, as text.
+    /// Looks up these names in order. Returns, as text, the first member that is a number or a non-blank text.
     pub(super) fn first_text(self, names: &[&str]) -> Option<Cow<'a, str>> {
         names.iter().find_map(|name| self.get(name)?.text())
     }
 
-    /// Returns the items of the list, without empty ones. A value that is not a list is its only item.
+    /// Returns the items of a list, without empty ones. If the value is not a list, returns only the value itself.
     pub(super) fn items(self) -> Vec<Self> {
         match scan::items(self.0) {
             Some(items) => items.into_iter().filter_map(|item| Self::of(Some(item))).collect(),

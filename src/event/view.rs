@@ -30,7 +30,7 @@ pub enum View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// One [`Fact`] for each info, in the order of the event. An event without infos has one [`Fact`] too.
+    /// One [`Fact`] for each info, in the order of the event. An event without infos has a single [`Fact`].
     pub fn facts(&self) -> impl Iterator<Item = Fact<'_>> {
         let (whole, infos): (_, &[Info<'a>]) = match self {
             Self::Subscribed(event) => (Fact::of_subscribed(event), &[]),
@@ -92,7 +92,7 @@ pub struct Fact<'a> {
     pub status: Option<&'a Status>,
     /// Why the message failed, as free text from BIK.
     pub failure_reason: Option<&'a str>,
-    /// The `eventInfo` of a message or a status, for [`Fact::content`]. `None` in other events, which have no text.
+    /// The info of a message or a status. [`Fact::content`] reads it. `None` for other events, which have no text.
     pub info: Option<&'a Info<'a>>,
     /// The store that the event belongs to.
     pub store_id: Option<&'a str>,
@@ -102,13 +102,13 @@ pub struct Fact<'a> {
     pub owner: Option<&'a Owner>,
     /// The id of the sender, such as that of one broadcast or automation.
     pub owner_id: Option<&'a str>,
-    /// The customer's address on the channel; the first one of a subscribed event.
+    /// The customer's address on the channel. If a subscribed event has several, the first one.
     pub address: Option<&'a str>,
     /// BIK's id of the customer.
     pub customer_id: Option<&'a str>,
     /// The customer's first and last name; [`Fact::name`] joins them.
     pub names: [Option<&'a str>; 2],
-    /// When the message or the subscribed event was created, as BIK sent it.
+    /// The text that BIK sent as the time when the message or the subscribed event was created.
     pub created_at: Option<&'a Stamp<'a>>,
     /// Whether the customer deleted the message.
     pub is_deleted: bool,
@@ -159,8 +159,8 @@ impl<'a> Fact<'a> {
         }
     }
 
-    /// What the message shows: its text, what the customer chose, or a description. `None` if the event is not about
-    /// the content of a message.
+    /// The content that the message shows: its text, the customer's choice, or a description. `None` if the event is
+    /// neither a message nor a status, or has no info.
     pub fn content(&self) -> Option<MessageContent<'a>> {
         self.info.map(MessageContent::of)
     }
@@ -235,7 +235,7 @@ object! {
             customer_id: Option<Cow<'a, str>> = id "customerId",
             /// `primaryCustomerId`; in some events only.
             primary_customer_id: Option<Cow<'a, str>> = id "primaryCustomerId",
-            /// `eventId`; not unique per occurrence.
+            /// `eventId`; several events may have the same one.
             event_id: Option<Cow<'a, str>> = id "eventId",
             /// `eventSource`: a part of BIK, such as `Campaigns`.
             event_source: Option<Cow<'a, str>> = text "eventSource",
@@ -263,8 +263,8 @@ const CUSTOMER_CREATED: &str = "customerCreated";
 const PHONE_DIGITS: usize = 9;
 
 impl Subscribed<'_> {
-    /// The customer's addresses among the `assets`. The `assets` of `customerCreated` are ids in BIK. Nothing says what
-    /// they are in other events, so there, only short numbers count as ids.
+    /// The customer's addresses among the `assets`. In `customerCreated`, all `assets` are ids of BIK. For other
+    /// events, BIK does not document whether they are ids or addresses, so only short numbers count as ids.
     pub fn addresses(&self) -> impl Iterator<Item = &str> {
         let are_ids = self.event_name.as_deref() == Some(CUSTOMER_CREATED);
         let is_id =

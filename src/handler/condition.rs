@@ -14,7 +14,8 @@ use crate::event::{Element, Found, Pointer};
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Condition")]
 pub struct ConditionSettings {
-    /// JSON pointer (RFC 6901) to the values. A name in the pointer applies to each item of an array.
+    /// JSON pointer (RFC 6901) to the values. If it has a name where the event has an array, the name applies to each
+    /// item.
     pub pointer: String,
     /// `true`: a value other than `null` must exist at the pointer. `false`: no such value may exist.
     pub exists: Option<bool>,

@@ -1,10 +1,10 @@
-//! A handler that is opened while the receiver runs. Intake never waits for a destination, and a failed opening is
+//! A handler that is opened while the receiver runs, so intake never waits for a destination. A failed opening is
 //! retried.
 //!
 //! Both lanes of a handler and its replays share one `Deferred`. Only one opening attempt runs at a time; callers that
-//! arrive during an attempt get its result. Opening has a timeout, and so has [`Handler::look`], which then checks the
-//! destination. A thread that opens a file cannot be interrupted, so the next attempt waits for that thread instead of
-//! starting another.
+//! arrive during an attempt get its result. Opening has a timeout. [`Handler::look`] then checks the destination, with
+//! a timeout of its own. An opening that timed out may still run in a thread that cannot be interrupted. The next
+//! attempt waits for that opening instead of starting another.
 
 use std::{
     sync::{

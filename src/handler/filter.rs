@@ -96,7 +96,7 @@ pub struct Filter {
     conditions: Vec<Condition>,
 }
 
-/// Which group of events a filter applies to, before its keys are tested.
+/// The group of events that a filter selects from. Other events do not match.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Takes {
     /// All stored events. Used for searches, and for the filter of a replay, which applies in addition to the filter of
@@ -190,7 +190,7 @@ impl Filter {
         self.conditions.iter().map(Condition::pointer)
     }
 
-    /// Returns whether the filter has keys that need the parsed content of the event.
+    /// Returns whether the filter has keys that are tested on the event's [`View`].
     const fn looks_inside(&self) -> bool {
         let settings = &self.settings;
         settings.statuses.is_some()
@@ -309,7 +309,7 @@ mod tests {
             // Phone numbers are compared by their digits.
             (r#"phones = ["(91) 90909-09090"]"#, &[2]),
             (r#"phones = ["9090909090", "a@b.example"]"#, &[]),
-            // A condition looks at any value, and all conditions must hold.
+            // For a condition, one matching value is enough. All conditions must hold.
             (r#"where = [{ pointer = "/eventInfo/status", equals = "read" }]"#, &[1]),
             (
                 r#"where = [{ pointer = "/eventInfo/owner", exists = true },

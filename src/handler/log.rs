@@ -91,8 +91,8 @@ impl Kind for Log {
     }
 
     async fn deliver(&self, events: &[Delivery]) -> Result<(), Failure> {
-        // A pipe that nobody reads blocks the writer. So lines are written on a blocking thread, and on only one at a
-        // time.
+        // Standard error may be a pipe that nobody reads. Writing to it then blocks, so the lines are written on a
+        // blocking thread. The lock allows only one such thread at a time.
         let mut lines = Arc::clone(&self.lines).lock_owned().await;
         let events = events.to_vec();
         let written = tokio::task::spawn_blocking(move || lines.write(&events));
@@ -136,8 +136,8 @@ impl Lines {
     }
 }
 
-/// The fields of an event's line. The values of several infos (objects in `eventInfo`) are joined by commas, and texts
-/// (or short descriptions of other contents) by blanks.
+/// The fields of an event's line. If an event has several infos (objects in `eventInfo`), their values are joined by
+/// commas. In `text`, their texts (or short descriptions of other contents) are joined by blanks.
 #[derive(Serialize)]
 struct Line<'a> {
     seq: u64,

@@ -37,7 +37,7 @@ const KEY_BYTES: usize = 16;
 /// A validated mask, ready to apply.
 #[derive(Clone, Default)]
 pub struct Mask {
-    /// If set, all other fields are dropped, except the event's name and the hashed fields.
+    /// The fields to keep. If set, only these, the event's name and the hashed fields are kept.
     keep: Option<Vec<Pointer>>,
     drop: Vec<Pointer>,
     hash: Vec<Pointer>,
@@ -135,8 +135,8 @@ impl Mask {
         }
     }
 
-    /// The keyed hash as a JSON string. A string is hashed by its text without quotes and escapes, any other value by
-    /// its JSON.
+    /// The keyed hash as a JSON string. For a string, the text without quotes and escapes is hashed. For any other
+    /// value, its JSON is hashed.
     fn hash_of(&self, found: Found<'_>) -> String {
         let Some(mut mac) = self.mac.clone() else { return "null".to_owned() };
         mac.update(found.text().unwrap_or_else(|| found.json().into()).as_bytes());

@@ -191,7 +191,7 @@ impl Delivery {
     /// Returns [`Unreadable`] if the masked text is not a valid event. Such an event must not be delivered.
     pub fn masked(&self, mask: &Mask) -> Result<Self, Unreadable> {
         if mask.is_empty() {
-            return Ok(self.clone()); // the bytes as they were received: a mask renders them anew
+            return Ok(self.clone()); // keeps the received bytes, which a mask would render anew
         }
         let event = mask.apply(&self.event)?;
         Ok(Self { event, received: Some(Arc::clone(&self.event)), ..self.clone() })
@@ -253,8 +253,8 @@ pub enum Failure {
         /// Whether the failure is about the event or the destination.
         about: About,
     },
-    /// The destination says that it is permanently gone. Perhaps only one resource is gone, so dispatch tries other
-    /// messages first. If all of them fail too, the handler pauses until an operator resumes it.
+    /// The destination says that it is permanently gone. Perhaps only something that these events need is gone, so
+    /// dispatch tries other messages first. If all of them fail too, the handler pauses until an operator resumes it.
     #[error("{}", error.whole())]
     Gone {
         /// Error class that is safe for logs, such as `status 410`.
@@ -358,8 +358,8 @@ impl From<JoinError> for Failure {
 pub struct OpenError {
     /// The problem, and what to do about it.
     pub what: String,
-    /// True if another process or handler uses a resource that this handler needs. The other process may be the running
-    /// receiver.
+    /// True if another process or handler uses a resource that this handler needs. If a command opens this handler, the
+    /// other process may be the running receiver.
     pub in_use: bool,
 }
 

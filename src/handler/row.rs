@@ -1,10 +1,10 @@
-//! An event as a table row: the columns of the kinds that write tables.
+//! An event as a table row, for the kinds that write tables.
 //!
-//! `raw` has the original bytes, and `event` the same element as JSON. `key`, `seq`, `received_at`, `source`, `attempt`
-//! and `replay` describe the delivery. The other columns are extracted from the event for joins and filters, and are
-//! NULL if the event does not have the value. If an event has several infos, each of `status`, `channel` and `owner`
-//! has the value of the first info that has one, and `category` is the category of that owner. Other values of infos
-//! come from the first info.
+//! `raw` has the event's original bytes, and `event` has the event as JSON. `key`, `seq`, `received_at`, `source`,
+//! `attempt` and `replay` describe the delivery. The other columns are extracted from the event for joins and filters,
+//! and are NULL if the event does not have the value. If an event has several infos, each of `status`, `channel` and
+//! `owner` has the value of the first info that has one, and `category` is the category of that owner. Other values of
+//! infos come from the first info.
 
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -15,7 +15,8 @@ use crate::{
     event::{Channel, Owner, Status},
 };
 
-/// The version of [`COLUMNS`]. With `create`, a table that an older version created gets the missing columns.
+/// The version of [`COLUMNS`]. If a table was created with an older version, the missing columns are added to it,
+/// unless the key `create` is false.
 pub(super) const VERSION: u32 = 1;
 
 /// The table name if none is configured.
@@ -120,10 +121,10 @@ pub struct Row {
     pub attempt: i64,
     /// Whether the event was delivered by a replay.
     pub replay: bool,
-    /// The element as one line of JSON (BIK T7, "rendered").
+    /// The event as one line of JSON (BIK T7, "rendered").
     #[serde(serialize_with = "as_json")]
     pub event: String,
-    /// The element's bytes exactly as received (BIK T7, "stored").
+    /// The event's bytes exactly as received (BIK T7, "stored").
     #[serde(serialize_with = "as_text")]
     pub raw: Vec<u8>,
 }
@@ -176,11 +177,11 @@ fn as_text<S: Serializer>(raw: &[u8], serializer: S) -> Result<S::Ok, S::Error> 
     String::from_utf8_lossy(raw).serialize(serializer)
 }
 
-/// Splits the value of the key `table` at its dots into at most `parts_max` parts: the table's name, optionally after a
-/// schema. The parts are safe to quote.
+/// Splits the value of the key `table` at its dots into the schema, if there is one, and the table's name. The parts
+/// are safe to quote.
 ///
 /// # Errors
-/// Returns what is wrong with the name, and what to write.
+/// Returns what is wrong with the value, and what to write. More than `parts_max` parts are an error.
 pub(super) fn table_name(text: &str, parts_max: usize) -> Result<Vec<&str>, Wrong> {
     let parts: Vec<&str> = text.split('.').collect();
     let is_name = |part: &&str| {

@@ -39,7 +39,8 @@ pub(super) struct Settings {
     /// The name of the table in the file.
     #[serde(default = "default_table")]
     pub table: String,
-    /// Whether to create a missing table, and to add missing columns to a table that an older version created.
+    /// Whether to create a missing table, and to add missing columns to a table that an older version of bikhook
+    /// created.
     #[serde(default = "yes")]
     pub create: bool,
 }
@@ -172,7 +173,7 @@ impl Settings {
         transaction.commit().map_err(error)
     }
 
-    /// The version of the columns when the table was last created or extended; `None` if unknown.
+    /// The [`VERSION`] of the columns with which the table was created or last extended; `None` if unknown.
     fn version(&self, connection: &Connection) -> Option<u32> {
         let select = "SELECT version FROM bikhook_tables WHERE name = ?1";
         connection.query_row(select, [&self.table], |row| row.get(0)).ok()
@@ -286,9 +287,9 @@ enum Error {
 
 /// How to resolve an error.
 enum Remedy {
-    /// Try again. The error is temporary, so [`Kind::look`] also returns a [`Failure::Retry`].
+    /// Try again. Both a delivery and [`Kind::look`] return a [`Failure::Retry`], because the error is temporary.
     Wait,
-    /// Try again, but [`Kind::look`] returns a [`Failure::Misconfigured`].
+    /// Try again. A delivery returns a [`Failure::Retry`], but [`Kind::look`] a [`Failure::Misconfigured`].
     Retry,
     /// Reject the event: the table never accepts it. Other events may succeed.
     Refuse,

@@ -102,7 +102,7 @@ pub const KINDS: &[KindRow] = &[
     row::<super::kafka::Kafka>(),
 ];
 
-/// The kinds that this binary was built without. Each kind has a cargo feature with the same name.
+/// The kinds that this binary was built without. The cargo feature of such a kind has the same name.
 pub const ABSENT: &[&str] = &[
     #[cfg(not(feature = "postgres"))]
     "postgres",

@@ -11,7 +11,8 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use super::safe_text::push_safe;
 use crate::{event::Event, names::names};
 
-/// A value is truncated to this many characters. BIK's names are shorter, and destinations limit the whole name.
+/// A value is truncated to this many characters, because destinations limit the length of the whole name. BIK's own
+/// names are shorter than this.
 const VALUE_CHARS: usize = 100;
 /// The value of `{status}` if the event has no status.
 const NO_VALUE: &str = "none";

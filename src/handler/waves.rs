@@ -1,8 +1,9 @@
 //! Splits a batch into waves, whose events can be in flight together.
 //!
 //! A destination keeps the order in which it receives events, but it may reject one event and accept the next. The
-//! rejected event is sent again, and then arrives after the next. So a wave has at most one event of each BIK message.
-//! The next wave is sent only after the destination has confirmed every event of the wave before.
+//! rejected event is sent again, and then arrives after the accepted one. The events of one BIK message must arrive in
+//! order, so a wave has at most one of them. A wave is sent only after the destination has confirmed every event of the
+//! wave before.
 
 use std::collections::HashSet;
 

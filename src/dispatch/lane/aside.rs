@@ -64,13 +64,13 @@ impl Lane {
         now: Timestamp,
     ) {
         let (seq, attempts) = (event.seq, row.attempts + 1);
-        // The destination answered, and accepts other events: one succeeded since the last failure of this event, or
-        // the destination is well and no event is in doubt (see `doubt`).
+        // The destination answered, and accepts other events: one succeeded since the previous failure of this event,
+        // or the destination is well and no event is in doubt (see `doubt`).
         let answers = trouble.is_about_event()
             && (self.condition.successes > trace.failed_after
                 || (self.condition.failures == 0 && self.window.doubted() == 0));
-        // `doubted` counts every event in doubt. `doubts` leaves out an event if others succeeded since its doubt
-        // began. So `is_well` can be true although a pinned event (see `Window::pin`) is in doubt.
+        // Can be true while a pinned event (see `Window::pin`) is in doubt, because `doubts` leaves out an event if
+        // others succeeded since its doubt began. `doubted` counts every event in doubt.
         let is_well =
             trouble.is_about_event() && self.condition.failures == 0 && self.doubts().next().is_none();
         let takes_others = answers || is_well || self.others_succeed_since(trace.failed_at);
@@ -169,8 +169,8 @@ impl Lane {
         self.reload_dead_retries |= self.dead_retries.remove(id);
     }
 
-    /// Sets aside an event of the window, and the later events of its message behind it. If there is no room, the event
-    /// stays in the window as failed. A skipped event is removed instead.
+    /// Sets aside an event of the window. Later events of its message are also set aside, and wait behind it. If there
+    /// is no room, the event stays in the window as failed. A skipped event is removed instead.
     pub(super) fn set_aside(&mut self, seq: u64, trouble: Trouble, now: Timestamp) {
         let successes = self.condition.successes;
         if self.window.is_skipped(seq) || self.aside_is_full() {
@@ -211,7 +211,7 @@ impl Lane {
         for later in self.window.take_message(key) {
             self.set_aside_in_order(later, order_key, now);
         }
-        // If another event of the message is in flight and fails, it waits, too.
+        // Another event of the message may be in flight. If that event fails, it waits in the window.
         self.window.hold(key);
     }
 
@@ -228,8 +228,8 @@ impl Lane {
     }
 
     /// Sets aside an event that did not fail, in the order of its message. The event queues behind earlier set-aside
-    /// events of its message. A later set-aside event of the message, for example from before a restart, queues behind
-    /// the event.
+    /// events of its message. If a later event of the message is already set aside, for example from before a restart,
+    /// that event queues behind this one.
     pub(super) fn set_aside_in_order(&mut self, seq: u64, order_key: Option<OrderKey>, now: Timestamp) {
         let follows = order_key.and_then(|key| self.aside.yields(key, seq));
         let row = Aside {

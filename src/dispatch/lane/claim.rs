@@ -3,7 +3,7 @@
 use super::{super::policy, Lane, WINDOW_BYTES};
 use crate::{clock::Timestamp, journal};
 
-/// Maximum number of events that one claim reads for a search.
+/// Maximum number of events that one claim reads to give a probe more messages to choose from.
 const CLAIM_EVENTS: usize = 1_000;
 /// After a restart, redelivered events are settled as soon as there is one unsettled event per this many settled ones.
 const RESETTLED_PART: u64 = 4;
@@ -134,9 +134,9 @@ impl Lane {
         Ok(())
     }
 
-    /// Settles redelivered events durably before more are delivered. The previous process may have delivered them,
-    /// too. Without this, a process that is killed repeatedly would deliver the same events each time. The more events
-    /// are settled, the more may be delivered before the next settle.
+    /// Settles redelivered events durably before further events are delivered. Redelivered events are those that the
+    /// previous process may already have delivered. Without this, a process that is killed repeatedly would deliver the
+    /// same events each time. The more events are settled, the more may be delivered before the next settle.
     pub(super) async fn settle_redelivered(&mut self) -> Result<(), journal::Error> {
         if self.redelivered.unsettled == 0 {
             return Ok(());

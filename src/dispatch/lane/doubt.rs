@@ -1,7 +1,7 @@
-//! Decides whether a failure is about the event or about the destination.
+//! Decides whether the event or the destination is the cause of a failure.
 //!
-//! If a failure is about an event, the event is in doubt until other messages show the cause. Meanwhile the lane
-//! delivers other messages without a wait:
+//! If the destination answered and may accept other events, the failed event is in doubt until other messages show the
+//! cause. Meanwhile the lane delivers other messages without a wait:
 //!
 //! - If another message succeeds, the cause is the event. A refused event becomes a dead letter when it is refused
 //!   again; an event that failed in another way is set aside after [`policy::EVENT_TRIES`] tries.
@@ -50,7 +50,8 @@ impl BelievedRefusals {
 }
 
 impl Lane {
-    /// Handles a failure about the event itself. `beside`: other events of the same delivery succeeded.
+    /// Handles a failure that the event may have caused. `beside`: other events of the same delivery succeeded. In a
+    /// batch, only later events count.
     pub(super) fn event_failed(&mut self, seq: u64, mut trouble: Trouble, beside: bool, now: Timestamp) {
         if self.window.is_skipped(seq) {
             return self.window.remove_skipped(seq);
@@ -167,7 +168,7 @@ impl Lane {
         self.window.doubts(self.condition.successes)
     }
 
-    /// Returns whether the first failure in doubt is a refusal, or another failure that time alone does not resolve.
+    /// Returns whether the first event in doubt was refused, or failed in another way that time alone does not resolve.
     pub(super) fn is_refused(&self) -> bool {
         self.doubts().next().is_some_and(|(.., trouble)| trouble.gravity != Gravity::Unwell)
     }

@@ -164,8 +164,8 @@ impl Lane {
     }
 
     /// Returns whether this event has failed at least [`policy::BATCH_TRIES`] times before, and a delivery has
-    /// succeeded since its last failure. Successes of other deliveries count, because this event may be the only one in
-    /// its delivery.
+    /// succeeded since its previous failure. Successes of other deliveries count, because this event may be the only
+    /// one in its delivery.
     fn fails_while_others_succeed(&self, seq: u64) -> bool {
         self.window.get(seq).is_some_and(|entry| {
             entry.attempts >= policy::BATCH_TRIES
@@ -173,9 +173,9 @@ impl Lane {
         })
     }
 
-    /// Marks the destination unwell and returns when it is probed. A delivery that was in flight at the first failure
-    /// does not count as a further failure; otherwise one short outage with many deliveries in flight would cause a
-    /// wait of minutes. Such a delivery can only extend the wait, if the destination requested a longer one.
+    /// Marks the destination unwell. Returns the time of the next probe. A delivery that was in flight at the first
+    /// failure does not count as a further failure; otherwise one short outage with many deliveries in flight would
+    /// cause a wait of minutes. Such a delivery changes the wait only if the destination requested a longer one.
     pub(super) fn unwell(&mut self, trouble: &Trouble, now: Timestamp) -> Timestamp {
         let known = self.condition.failures > 0 && !std::mem::take(&mut self.condition.probing);
         let requested = now.plus_ms(requested_wait_ms(trouble));

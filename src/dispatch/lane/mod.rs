@@ -71,7 +71,7 @@ pub enum Command {
     Skip {
         /// The seq; its event is not skipped.
         before: u64,
-        /// The user who decided it; `None` only counts.
+        /// The user who decided it. With `None`, the events are only counted.
         by: Option<Arc<str>>,
         /// Gets the counts.
         reply: oneshot::Sender<LaneSkip>,
@@ -133,7 +133,7 @@ pub struct Lane {
     replays: watch::Receiver<Replays>,
     /// Whether the lane was paused when this was last checked.
     was_paused: bool,
-    /// Why the destination is permanently gone; `None` again once the journal has stored the pause.
+    /// Why the destination is permanently gone, until the handler is paused because of it.
     gone: Option<String>,
     /// The failures that an operator believes to be final.
     believed: Option<BelievedRefusals>,
@@ -152,7 +152,7 @@ pub struct Lane {
     publisher: LanePublisher,
 }
 
-/// Counts the events that the previous process may have delivered, too.
+/// Counts the events that the previous process may already have delivered.
 #[derive(Default)]
 struct Redelivered {
     /// The tip when the lane was restored.
@@ -169,7 +169,8 @@ struct Redelivered {
 struct Condition {
     /// Failed deliveries in a row; 0 while the destination is well.
     failures: u32,
-    /// Whether the failures of an unwell destination are about events. If so, the backlog is searched.
+    /// Whether the failures of an unwell destination are about events. If so, the lane searches the backlog for an
+    /// event that is accepted.
     about: About,
     /// The destination does not match the settings, so trying other messages does not help.
     misconfigured: bool,
@@ -187,7 +188,7 @@ struct Condition {
     last_success: Timestamp,
     /// Events delivered in this run.
     successes: u64,
-    /// A lane that has caught up gathers events until this time before it claims.
+    /// A lane that has caught up does not claim before this time, so that more events are delivered together.
     next_claim: Timestamp,
     /// Quick deliveries in a row: see [`policy::share`].
     quick: usize,
@@ -284,7 +285,7 @@ impl Lane {
             self.load_dead_retries(now).await?;
         }
         let claimed = self.claim(now).await;
-        // A search tries many events at once, so claim enough of them first.
+        // A probe needs enough messages to choose from, so claim them first.
         let gathers = matches!(claimed, Ok(true)) && self.lacks_choice(now);
         let started = !gathers && self.start(now).await;
         self.settle().await?;

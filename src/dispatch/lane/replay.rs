@@ -26,7 +26,7 @@ use crate::{
 pub struct ReplayPart {
     /// The last seq that the replay delivers.
     upto: u64,
-    /// Selects events of the replay, in addition to the handler's filter.
+    /// The replay delivers only events that both this filter and the handler's filter select.
     filter: Filter,
     /// The status of the handler's own lanes.
     pub(super) live: Vec<watch::Receiver<LaneStatus>>,
@@ -111,7 +111,7 @@ impl Lane {
         live.any(|lane| WaitReason::for_live(&lane.borrow()).is_some())
     }
 
-    /// The state of the lane's replay; a handler's own lane is always running.
+    /// The state of the lane's replay; always `Running` for a handler's own lane.
     pub(super) fn replay_state(&self) -> ReplayState {
         let Some(id) = self.id.replay else { return ReplayState::Running };
         self.replays.borrow().get(&id).map_or(ReplayState::Cancelled, |replay| replay.state)

@@ -64,7 +64,7 @@ impl Lane {
         Ended::Stopped
     }
 
-    /// Handles an error of the journal in a turn: publishes the state `Stuck`, and returns when the lane tries again.
+    /// Handles an error of the journal in a turn: publishes the state `Stuck`, and returns the time of the next try.
     /// Intake continues.
     fn stuck(&mut self, error: &journal::Error, now: Timestamp) -> Timestamp {
         tracing::error!(
@@ -91,7 +91,7 @@ impl Lane {
             Command::Believe { upto, class } => self.believe(upto, class),
             Command::Skip { before, by, reply } => {
                 let skip = self.skip(before, by, now);
-                // Nobody waits for the counts if the request was cancelled.
+                // Nobody waits for the counts if the operator's request was cancelled.
                 let _ = reply.send(skip);
             }
         }

@@ -8,7 +8,7 @@ use crate::{
     journal::{Omission, OmissionCause},
 };
 
-/// The events below a seq that a lane skips, or would skip, as far as it has claimed them.
+/// How many claimed events below a seq a lane skips, or would skip.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LaneSkip {
     /// Number of events that wait in the window or are set aside.

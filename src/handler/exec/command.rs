@@ -40,7 +40,8 @@ pub(super) struct Program {
 
 impl Program {
     /// Locates the program. A name with a slash is a path, relative to the receiver's working directory unless it is
-    /// absolute. A name without a slash is searched in the PATH of `env`, or else in that of the receiver.
+    /// absolute. A name without a slash is looked up in the PATH of `env`. If `env` has no PATH, the receiver's PATH is
+    /// used.
     ///
     /// # Errors
     /// Returns which configuration key is wrong, and why.

@@ -43,7 +43,7 @@ impl Group {
     /// Kills the group, but only once, because its id may later belong to another group.
     pub(super) fn kill(&mut self) {
         if let Some(leader) = self.leader.take() {
-            // An error needs no handling, because the group has nearly always already ended.
+            // An error is ignored, because it nearly always means that the group has already ended.
             let _ = kill_process_group(leader, Signal::KILL);
         }
     }
@@ -69,7 +69,7 @@ impl Tail {
         }
     }
 
-    /// Adds the captured text to a failure, if there is any.
+    /// Adds the captured text to a failure, unless the text is blank.
     pub(super) fn append_to(&self, failure: Failure) -> Failure {
         let said = String::from_utf8_lossy(&self.0);
         let said = said.trim();

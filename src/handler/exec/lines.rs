@@ -16,7 +16,8 @@ use crate::handler::{About, Delivery, Failure, FailureText};
 
 /// Maximum length of an answer with its line break, in bytes.
 const ANSWER_BYTES: u64 = 4 * 1024;
-/// How long to wait for the end of a process that closed a pipe, and again for the rest of its standard error.
+/// How long to wait until a process that closed a pipe ends. Reading the rest of its standard error then has the same
+/// timeout.
 const END: Duration = Duration::from_secs(1);
 
 /// The process and its pipes.
@@ -113,7 +114,7 @@ impl Worker {
         self.broken("ended", story)
     }
 
-    /// Makes a failure about the event, because the process ended or misbehaved while it handled the event.
+    /// Makes a failure about the event, because the event may be why the process ended or misbehaved.
     fn broken(&self, class: &str, story: impl Into<FailureText>) -> Broken {
         Broken(self.tail.append_to(Failure::retry_about(About::Event, class, story)))
     }

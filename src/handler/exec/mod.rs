@@ -1,4 +1,4 @@
-//! `kind = "exec"`: passes each event to a program of the user on standard input.
+//! `kind = "exec"`: passes each event to the standard input of a configured program.
 //!
 //! By default the program runs once for each event, and its exit code decides the outcome. With `mode = "lines"` it
 //! keeps running, reads one line for each event, and answers each with a line: `ok`, `refuse TEXT` or `retry TEXT`.

@@ -71,7 +71,7 @@ async fn converse(
     status
 }
 
-/// The failure if waiting for the program failed, so that its exit code is unknown.
+/// The failure if waiting for the program failed. The program's exit code is then unknown.
 fn wait_failure(error: std::io::Error) -> Failure {
     Failure::retry("wait", "waiting for the program failed").saying(error)
 }

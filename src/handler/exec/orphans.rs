@@ -1,9 +1,10 @@
 //! Kills programs that a killed receiver left running.
 //!
 //! A receiver that is killed cannot kill its programs. The next receiver delivers their events again, so two programs
-//! would handle the same event at once. To prevent this, every program has a mark in its environment: the receiver's
-//! PID namespace, process id and start time. Child processes inherit the mark. Before its first delivery, a handler
-//! kills all programs that have its name and the mark of a receiver that no longer runs.
+//! would handle the same event at once. To prevent this, every program has the handler's name and a mark in its
+//! environment. The mark is the receiver's PID namespace, process id and start time. Child processes inherit both
+//! variables. Before its first delivery, a handler kills all programs whose environment has its name and the mark of a
+//! receiver that no longer runs.
 
 use std::{
     collections::HashSet,
@@ -111,7 +112,8 @@ struct Process {
 impl Process {
     fn kill(self) {
         let Some(pid) = Pid::from_raw(self.pid) else { return };
-        // While the pidfd is open, the id is not reused. A process that has already ended needs no signal.
+        // The pidfd refers to the same process even if the id is reused. A process that has already ended needs no
+        // signal.
         match pidfd_open(pid, PidfdFlags::empty()) {
             Ok(file) if self.is_there() => {
                 let _ = pidfd_send_signal(file, Signal::KILL);
@@ -129,8 +131,9 @@ impl Process {
     }
 }
 
-/// Finds all processes that have the handler's name and the mark of a receiver that no longer runs. Includes the rest
-/// of their process groups, because a program may clear the environment of the processes that it starts.
+/// Finds all processes whose environment has the handler's name and the mark of a receiver that no longer runs.
+/// Includes the rest of their process groups, because a program may clear the environment of the processes that it
+/// starts.
 fn find(own: &Mark, handler: &str) -> io::Result<Vec<Process>> {
     let own_group = Stat::of(own.pid).map(|stat| stat.group);
     let mut running = Vec::new();

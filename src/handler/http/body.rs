@@ -51,7 +51,7 @@ pub(super) enum Shape {
     CloudEvent(Mode),
 }
 
-/// A request without the headers that all requests share.
+/// A request without its signature, its `traceparent` and the configured headers.
 pub(super) struct Request {
     /// Idempotency key: the same for the same events.
     pub(super) id: HeaderValue,

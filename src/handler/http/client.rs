@@ -32,7 +32,7 @@ const RESERVED_PREFIXES: [&str; 3] = ["webhook-", "bikhook-", "ce-"];
 pub(super) struct Maker {
     /// Certificates that are trusted in addition to those of the system.
     certificates: Option<Vec<Certificate>>,
-    /// True if the URL is `http://`, so that TLS is never used.
+    /// True if the URL begins with `http://`. TLS is then never used.
     plain: bool,
 }
 

@@ -1,7 +1,8 @@
 //! Compresses rotated files and deletes the oldest ones, in the background.
 //!
 //! A file is compressed under a temporary name, synced, and renamed to its `.gz`. Only then is the uncompressed file
-//! deleted. A process may die or stop between any two steps; [`Archive::tidy`] starts from whatever it finds.
+//! deleted. The process may die or stop between any two of these steps. [`Archive::tidy`] continues from the files that
+//! it finds.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -45,8 +46,8 @@ pub(super) struct Archive {
     wanted: AtomicBool,
     running: Mutex<()>,
     stopped: AtomicBool,
-    /// The lock of the live file. The archive holds it too, because a background run may still use the files after the
-    /// writer is dropped.
+    /// The lock of the live file, shared with the writer. The file stays locked while a background run uses the rotated
+    /// files, even if the writer is dropped.
     _lock: Arc<Lock>,
 }
 
@@ -169,7 +170,7 @@ impl Archive {
             let read = from.read(&mut chunk)?;
             if read == 0 {
                 let to = encoder.finish()?;
-                // Keep the modification time. The next start uses the time to decide which files may have lines of
+                // Keep the modification time. `Tail::read` uses it to decide which rotated files may have lines of
                 // unsettled events.
                 if let Err(error) = from.metadata().and_then(|plain| to.set_modified(plain.modified()?)) {
                     debug!(%error, "modification time of a compressed file could not be set");

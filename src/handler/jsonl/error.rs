@@ -58,7 +58,7 @@ impl Error {
         }
     }
 
-    /// Advice to append to the error text, starting with a colon; empty if there is none.
+    /// Advice to append to the error text; empty if there is none. The advice begins with a colon.
     pub fn advice(&self) -> &'static str {
         let Self::Io { source, .. } = self else { return "" };
         match source.kind() {

@@ -68,7 +68,8 @@ impl Names {
         {
             next = Rotated { stamp: latest.stamp, number: latest.number + 1 };
         }
-        // `rotated` may miss a file that is being compressed, so check that neither form exists.
+        // If a file is replaced by its `.gz` while `rotated` lists the directory, the list may have neither of them. So
+        // check that neither exists.
         while self.plain(&next).exists() || self.gzip(&next).exists() {
             next.number += 1;
         }

@@ -21,13 +21,14 @@ use crate::folder;
 /// enough, because an event is settled before this many bytes are written after its line. The limit counts uncompressed
 /// bytes. A compressed file is always read whole, even above the limit.
 const TAIL_BYTES: u64 = 64 * 1024 * 1024;
-/// A compressed file must be decompressed from its beginning. To limit memory, only the ids of its last lines are kept:
-/// at least this many.
+/// A compressed file can only be read from its beginning. To limit memory, only the ids of its last lines are kept.
+/// Their number is at least this, and less than twice this.
 const COMPRESSED_LINES: usize = 500_000;
 /// The longest time from the writing of a line until its event is settled. A line need not be read if it was written at
-/// least this long before a later line, because its event is settled. So no rotated file is read if the live file was
-/// created at least this long before its last change. Otherwise rotated files are read, the newest first. Reading stops
-/// at a file that was last changed at least this long before the last change of the newest rotated file.
+/// least this long before a later line, because its event is settled. All lines of rotated files were written before
+/// the live file was created. So no rotated file is read if the live file was last changed at least this long after its
+/// creation. Otherwise rotated files are read, the newest first. Reading stops before the first file that was last
+/// changed at least this long before the newest rotated file was.
 const SETTLED: Duration = Duration::from_mins(10);
 
 /// Identifies a line: its `seq`, and a digest of its `receivedAt`. The `seq` alone is not unique, because a new journal
@@ -116,7 +117,7 @@ impl Tail {
         Ok(())
     }
 
-    /// Takes the lines in the last `bytes` of an uncompressed file. Returns how many bytes were read.
+    /// Adds the ids of the lines in the last `bytes` bytes of an uncompressed file. Returns how many bytes were read.
     fn take_plain(&mut self, mut file: File, bytes: u64) -> io::Result<u64> {
         let len = file.metadata()?.len();
         let start = len.saturating_sub(bytes);
@@ -135,8 +136,8 @@ impl Tail {
         Ok(len - start)
     }
 
-    /// Takes the last lines of a compressed file. Returns how many bytes were read, uncompressed. After an error no
-    /// line is taken, because the text that was unpacked before the error may be wrong.
+    /// Adds the ids of the last lines of a compressed file. Returns the length of the uncompressed text in bytes. After
+    /// an error no id is added, because the text that was unpacked before the error may be wrong.
     fn take_compressed(&mut self, file: File) -> io::Result<u64> {
         let mut lines = BufReader::new(MultiGzDecoder::new(BufReader::new(file)));
         let (mut ids, mut line) = (Vec::new(), Vec::new());

@@ -229,7 +229,7 @@ mod tests {
     fn a_cut_that_failed_is_made_before_the_next_batch() {
         let (_dir, mut writer, path) = writer(Rotation::default());
         writer.append(["{\"seq\":1}\n"].into_iter()).unwrap();
-        // Simulates a batch that failed half-way in a file that could then not be reopened.
+        // Simulates a batch that failed half-way. After the failure, the file could not be reopened.
         let mut live = writer.live.take().unwrap();
         live.is_in_place().unwrap();
         writer.cut = Some(live.cut_here());

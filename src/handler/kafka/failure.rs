@@ -35,7 +35,7 @@ pub(super) fn of_broker(code: Code, reason: &str) -> Option<Failure> {
     }
 }
 
-/// The failure when all brokers are down, classified by the last error of one of them.
+/// The failure when all brokers are down. `code` and `reason` describe the last error of a broker, or a timeout.
 pub(super) fn of_reason(code: Code, reason: &str) -> Failure {
     let class = match code {
         Code::Resolve => "dns",
@@ -60,7 +60,8 @@ pub(super) fn of_reason(code: Code, reason: &str) -> Failure {
 /// The failure for a topic's error code; `None` if the topic can be used.
 pub(super) fn of_topic(topic: &str, code: Code) -> Option<Failure> {
     match code {
-        // With the last two codes the topic is being created, or moved to another broker.
+        // `LeaderNotAvailable` and `ReplicaNotAvailable` mean that the topic is being created, or moved to another
+        // broker.
         Code::NoError | Code::LeaderNotAvailable | Code::ReplicaNotAvailable => None,
         Code::UnknownTopicOrPartition | Code::UnknownTopic => Some(Failure::misconfigured(
             "no topic",
@@ -113,8 +114,8 @@ pub(super) fn of_message(topic: &str, error: &KafkaError) -> Failure {
         Code::ThrottlingQuotaExceeded => Failure::retry("throttled", what),
         Code::KafkaStorageError => Failure::retry("storage", what),
         Code::BrokerTransportFailure => Failure::retry("connection closed", what),
-        // Some of these errors make an idempotent producer unusable, for example a sequence number that the broker does
-        // not expect.
+        // Some of the remaining errors make an idempotent producer unusable, for example the error for an unexpected
+        // sequence number.
         _ => Failure::retry("producer", what),
     }
 }

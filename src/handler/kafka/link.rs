@@ -21,8 +21,9 @@ use crate::handler::{Delivery, Failure, given_up::GivenUp};
 
 /// Timeout for making a connection, and for the answer to a metadata request.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Timeout for a Kafka message, from entering the queue to its report, including retries by librdkafka. It is shorter
-/// than the default timeout of a delivery. Otherwise the delivery would time out before librdkafka reports the cause.
+/// Timeout for a Kafka message, from entering the producer's queue until its delivery report. This includes retries by
+/// librdkafka. The timeout is shorter than the default timeout of a delivery. Otherwise the delivery would time out
+/// before librdkafka reports the cause.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 type Producer = ThreadedProducer<Watch, NoCustomPartitioner>;
@@ -66,8 +67,8 @@ impl Link {
     }
 
     /// Sends the messages of a wave together, and marks the deliveries that are acknowledged. A wave has at most one
-    /// event of each BIK message. Returns when every Kafka message has a report, or when the producer becomes unusable,
-    /// for example because all brokers are down.
+    /// event of each BIK message. Returns when librdkafka has reported the result of every Kafka message, or when the
+    /// producer becomes unusable, for example because all brokers are down.
     pub(super) async fn send(
         &self,
         wave: &[Delivery],
@@ -195,8 +196,8 @@ const fn protocol(settings: &Settings) -> &'static str {
     }
 }
 
-/// The most detailed log level of librdkafka: DEBUG or INFO if the log filter enables that level for [`TARGET`],
-/// otherwise only emergencies.
+/// The log level for librdkafka. It is DEBUG or INFO, the most detailed that the log filter enables for [`TARGET`]. If
+/// the filter enables neither, librdkafka logs only emergencies.
 fn log_level() -> RDKafkaLogLevel {
     if tracing::enabled!(target: TARGET, tracing::Level::DEBUG) {
         RDKafkaLogLevel::Debug

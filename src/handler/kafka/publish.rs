@@ -38,8 +38,8 @@ impl Message {
     fn of(delivery: &Delivery, settings: &Settings) -> Result<Self, Failure> {
         let event = &delivery.event;
         let payload = settings.body.of(delivery);
-        // If BIK's `messageId` is missing, the key of the Kafka message is the event's key. So such events spread over
-        // the partitions.
+        // If BIK's `messageId` is missing, the key of the Kafka message is the event's key. That key is different for
+        // every event, so these events spread over the partitions.
         let key = event.element.message_id().map_or_else(|| delivery.key().to_string(), str::to_owned);
         let headers = headers(delivery);
         let of_header = |header: Header<'_, &[u8]>| header.key.len() + header.value.map_or(0, <[u8]>::len);

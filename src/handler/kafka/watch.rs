@@ -68,7 +68,8 @@ impl Watch {
         });
     }
 
-    /// The failure when all brokers are down: the last error of a broker, or a timeout with the text `otherwise`.
+    /// The failure when all brokers are down. It is the last error of a broker or, if there was none, a timeout with
+    /// the text `otherwise`.
     pub(super) fn away(&self, otherwise: &str) -> Failure {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (code, reason) = last.unwrap_or_else(|| (Code::OperationTimedOut, otherwise.to_owned()));

@@ -16,7 +16,7 @@ use crate::handler::{Failure, FailureText, given_up::GivenUp};
 
 /// How long to wait for one server. A call of [`Link::connect`] that has taken this long tries no further server.
 const CONNECT: Duration = Duration::from_secs(5);
-/// How long to wait for an acknowledgement of a stream, and for an answer of JetStream.
+/// How long to wait until a stream acknowledges a NATS message, and until JetStream answers a request.
 const ANSWER: Duration = Duration::from_secs(5);
 /// Subject prefix of the JetStream API.
 const API: &str = "$JS.API.";
@@ -26,8 +26,8 @@ pub(super) struct Link {
     pub(super) client: Client,
     pub(super) jetstream: Context,
     state: watch::Sender<State>,
-    /// Records a cancelled delivery. Other deliveries on the connection continue, because they may still be
-    /// acknowledged.
+    /// Whether a delivery on the connection was cancelled. Then no new delivery uses the connection. Deliveries in
+    /// flight continue, because they may still be acknowledged.
     pub(super) given_up: GivenUp,
 }
 
@@ -115,8 +115,8 @@ fn denial(said: &str) -> NatsFailure {
     Failure::retry("server error", what).into()
 }
 
-/// The client's options. A disconnected client tries to reconnect only once, because buffered messages should not be
-/// sent after they were reported as failed. A limit of 0 would mean no limit.
+/// The client's options. A client that reconnects sends its buffered messages, although they were reported as failed.
+/// So the client may try to reconnect only once. The limit is not 0, because 0 would mean no limit.
 fn options(settings: &Settings, tell: watch::Sender<State>) -> Result<ConnectOptions, Failure> {
     let mut options = ConnectOptions::new()
         .name("bikhook")

@@ -83,7 +83,8 @@ async fn send(
             Ok(_) => delivery.mark_accepted(),
             Err(error) => {
                 let trouble = failed(error);
-                // Do not wait for the other acknowledgements, because each would take its whole timeout.
+                // If the connection is not sound, do not wait for the other acknowledgements, because each may take its
+                // whole timeout.
                 if !link.is_sound() {
                     return Err(failure.unwrap_or(trouble));
                 }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::handler::Failure;
 
-/// How long a stream that the handler creates remembers ids to detect duplicates. By default, probes of an unwell
+/// A stream that the handler creates remembers ids for this long, to detect duplicates. By default, probes of an unwell
 /// destination are at most about 5 minutes apart (`probe_max`), so the stream detects an event that a probe sends
 /// again. An event that is set aside may wait longer than 10 minutes, so the stream may store it twice.
 const REMEMBERS: Duration = Duration::from_mins(10);

@@ -26,8 +26,8 @@ use super::address::{Address, CONNECT};
 /// The default port of PostgreSQL.
 const PORT: u16 = 5432;
 
-/// Sends a cancel request to every server that the connection may lead to. Servers that do not know the session ignore
-/// the request.
+/// Sends a cancel request to every configured server, because the session may be on any of them. Servers that do not
+/// know the session ignore the request.
 pub(super) async fn send(token: &CancelToken, address: &Address) {
     for target in targets(&address.config).await {
         let sent = timeout(CONNECT, send_to(token, &target, address.tls.clone())).await;
@@ -54,8 +54,8 @@ async fn targets(config: &Config) -> Vec<Target> {
             Some(Host::Tcp(name)) => {
                 let found = match known {
                     Some(address) => vec![address],
-                    // If the name cannot be resolved, no request is sent. No new session can be opened either, so
-                    // statements do not accumulate.
+                    // If the name cannot be resolved, no request is sent, and the statement continues. Retries cannot
+                    // open a new session either, so they do not leave more statements running.
                     None => {
                         lookup_host((name.as_str(), port)).await.map(Iterator::collect).unwrap_or_default()
                     }
@@ -120,7 +120,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Held<S> {
             let mut bytes = [0; 64];
             let mut buffer = ReadBuf::new(&mut bytes);
             let read = ready!(Pin::new(&mut self.0).poll_read(context, &mut buffer));
-            // Also shut down if TLS ended without a close message.
+            // A read error counts as closed too. For example, TLS reports one if the close message is missing.
             if read.is_err() || buffer.filled().is_empty() {
                 return Pin::new(&mut self.0).poll_shutdown(context);
             }

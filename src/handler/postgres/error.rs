@@ -46,7 +46,7 @@ pub enum ErrorClass<'a> {
     Protocol,
 }
 
-/// An error from a connection pooler in front of the server. PgBouncer reports all of them with SQLSTATE 08P01.
+/// An error from a connection pooler in front of the server. PgBouncer reports every such error with SQLSTATE 08P01.
 #[derive(Clone, Copy, Debug)]
 pub struct PoolerRefusal {
     class: &'static str,
@@ -54,8 +54,8 @@ pub struct PoolerRefusal {
 }
 
 impl PoolerRefusal {
-    /// Classifies the message of an error with SQLSTATE 08P01. Returns `None` for an unknown message, because a
-    /// retry may help, for example if the pooler is full or has no server.
+    /// Classifies the message of an error with SQLSTATE 08P01. Returns `None` for an unknown message, so
+    /// that the batch is retried. A retry may help, for example if the pooler is full or has no server.
     fn of(message: &str) -> Option<Self> {
         let says = |words: &str| message.contains(words);
         let (class, advice) = if says("unsupported startup parameter") {
@@ -143,8 +143,8 @@ impl Error {
     pub fn advice(&self) -> &'static str {
         match self.class() {
             ErrorClass::Pooler(refusal) => refusal.advice,
-            // pg_hba.conf has no matching line for this user and address, or none for the connection type (with or
-            // without TLS).
+            // No line of pg_hba.conf matches this user, this address and this type of connection (with or without
+            // TLS).
             ErrorClass::State("28000") => {
                 ": check the user in `url`, and whether the server requires TLS for it: `?sslmode=require` in `url` \
                  turns TLS on, `?sslmode=disable` turns it off"

@@ -1,5 +1,5 @@
-//! `kind = "postgres"`: writes each event once, as a row of a table that can be joined with others. One statement per
-//! batch.
+//! `kind = "postgres"`: writes each event once, as a row of a table that can be joined with other tables. One statement
+//! per batch.
 //!
 //! ```text
 //! deliver ─▶ session       one connection, made when needed, polled by the delivery that uses it
@@ -58,7 +58,8 @@ pub(super) struct Keys {
     /// The name of the table, with or without a schema.
     #[serde(default = "default_table")]
     pub table: String,
-    /// Whether to create a missing table, and to add missing columns to a table that an older version created.
+    /// Whether to create a missing table, and to add missing columns to a table that an older version of bikhook
+    /// created.
     #[serde(default = "yes")]
     pub create: bool,
 }

@@ -59,7 +59,7 @@ fn id(properties: &BasicProperties) -> Option<String> {
 /// The result of one confirm.
 struct Reply {
     is_ack: bool,
-    /// The id of the returned message that came with the confirm. It may be another message than the confirmed one.
+    /// The id of the returned message that came with the confirm. The confirm may be for another message.
     returned: Option<String>,
 }
 
@@ -148,7 +148,8 @@ mod tests {
 
     #[test]
     fn confirms_with_a_returned_message_prove_nothing_on_a_broken_channel() {
-        // "b" and "c" were returned, but the return of "c" waits for the confirm that did not come.
+        // "b" and "c" were returned. The confirm of "c" came with "b". No later confirm came, so "c" is still in
+        // lapin's queue.
         let ids = ["a", "b", "c", "d"].map(|id| Some(id.to_owned()));
         let replies = [reply(true, None), reply(false, None), reply(true, Some("b")), reply(false, None)];
         assert_eq!(accepted(&ids, &replies, false), [true, false, false, false]);

@@ -8,7 +8,7 @@ use super::super::{Failure, FailureText, tls};
 const BUSY: [&str; 6] = ["LOADING", "MASTERDOWN", "BUSY", "TRYAGAIN", "CLUSTERDOWN", "NOREPLICAS"];
 
 /// A failure, and whether the connection is still usable. If not, the next delivery makes a new connection, because
-/// late answers may arrive on the old connection, or the user may have to log in again.
+/// late answers may arrive on the old connection, or the server may require a new login.
 pub(super) struct RedisFailure {
     pub(super) failure: Failure,
     pub(super) is_usable: bool,
@@ -103,7 +103,8 @@ fn of_answer(answer: &ServerError) -> RedisFailure {
     RedisFailure { failure, is_usable }
 }
 
-/// The first error answer of the server. `EXECABORT` is returned only if it is alone, because another error causes it.
+/// The first error answer of the server. `EXECABORT` is the result of another error, so it is returned only if there is
+/// no other answer.
 fn cause(error: &RedisError) -> Option<ServerError> {
     let errors = error.clone().into_server_errors()?;
     let answers = errors.iter().map(|(_, answer)| answer);

@@ -13,8 +13,8 @@
 //! any wrong setting, the events wait until an operator changes `stream` or deletes the key.
 //!
 //! **A server that hangs.** When the server recovers, it still executes the commands that it was sent, even those of
-//! cancelled deliveries. So a connection with a cancelled delivery is not used again, and each attempt leaves at most
-//! one copy of an event for the server to add.
+//! cancelled deliveries. So a connection with a cancelled delivery is not used again, and its unsent data is dropped.
+//! Then each attempt adds at most one copy of an event.
 
 mod error;
 mod settings;
@@ -250,7 +250,8 @@ async fn probe(connection: &mut MultiplexedConnection, stream: &str) -> Result<(
     if let Some(error) = answers.iter().take(3).find_map(|answer| answer.as_ref().err()) {
         return Err(error.clone().into());
     }
-    // If the user may not ask for the type, a wrong type makes the first delivery fail.
+    // If the Redis user may not run `TYPE`, the type is not checked here. Then a wrong type makes the first delivery
+    // fail.
     if let Some(Ok(Value::SimpleString(found))) = answers.get(3)
         && !may_take_entries(found)
     {
@@ -260,8 +261,8 @@ async fn probe(connection: &mut MultiplexedConnection, stream: &str) -> Result<(
     Ok(())
 }
 
-/// The server's maximum size of a value, in bytes. Unlimited if the server does not report it, as managed servers often
-/// do not.
+/// The server's maximum size of a value, in bytes. Unlimited if the server does not report it. Many managed servers
+/// refuse to.
 async fn value_bytes(connection: &mut MultiplexedConnection) -> Result<usize, RedisFailure> {
     let mut ask = redis::pipe();
     ask.ignore_errors().cmd("CONFIG").arg("GET").arg("proto-max-bulk-len");

@@ -95,8 +95,8 @@ fn write_lines<W: Write>(events: &[Delivery], mut out: W) -> io::Result<W> {
     Ok(out)
 }
 
-/// A digest of the handler and the keys in their order. The lines are not included, because they contain the attempt
-/// number.
+/// A digest of the handler and the keys in their order. The lines of the object are not included. They contain the
+/// number of the attempt, but the name must be the same in every attempt.
 fn digest(handler: &str, events: &[Delivery]) -> String {
     let mut hash = Sha256::new();
     hash.update(handler.as_bytes());
