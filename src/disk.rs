@@ -62,7 +62,7 @@ pub fn probe(file: &Path) -> io::Result<()> {
     let path = folder::with_suffix(file, "-probe");
     folder::if_exists(fs::remove_file(&path))?;
     let mut probe = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-    // From here on, no other process can open the file. Its space is freed even if this process dies.
+    // After this, no other process can open the temporary file. Its space is freed even if this process dies.
     fs::remove_file(&path)?;
     let zeros = vec![0; 64 << 10];
     for _ in 0..PROBE_BYTES / zeros.len() {

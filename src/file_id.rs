@@ -23,8 +23,9 @@ impl FileId {
     /// The identity and the size in bytes of the file at a path. Follows links.
     ///
     /// Does not request the file's timestamps. Usually, a write updates the timestamps at most once per tick of the
-    /// kernel's clock. Since Linux 6.13, the first write after such a request always updates them. Then ext4 also
-    /// writes the inode at the next `fdatasync`: one block more per commit of the journal.
+    /// kernel's clock. Since Linux 6.13, the first write after such a request always updates them. After such
+    /// an update, ext4 also writes the inode at the next `fdatasync`. Each commit of the journal would then write one
+    /// block more.
     ///
     /// # Errors
     /// Returns an error if the file does not exist or cannot be examined.

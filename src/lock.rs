@@ -22,7 +22,7 @@ pub fn lock_of(guarded: &Path) -> PathBuf {
 }
 
 /// A held lock. It is released when this value is dropped and whenever the process ends. The lock file is never
-/// deleted, because otherwise two processes could hold locks on two different files.
+/// deleted. Otherwise one process could hold the deleted file while another creates and locks a new one.
 #[derive(Debug)]
 pub struct Lock {
     path: PathBuf,
@@ -71,7 +71,7 @@ impl Lock {
             }
             Err(TryLockError::Error(source)) => return Err(source.into()),
         }
-        // The process id is only a hint. If it cannot be written, as on a full disk, the lock is held anyway.
+        // The process id is only a hint. The lock is held even if the id cannot be written because the disk is full.
         let _ = write_holder(&mut file);
         Ok(Self { path, file })
     }

@@ -1,6 +1,6 @@
 //! Secrets of the configuration: text, `{ env = "NAME" }`, `{ file = "/run/secrets/…" }`, or `{ generate = "FILE" }`,
-//! which generates a secret and stores it. No log or error shows a secret. The credentials of sources are printed by
-//! `bikhook auth`, and by the receiver when it starts and generates them.
+//! which generates a secret and stores it. No log or error shows a secret. `bikhook auth` prints the credentials of
+//! sources. A receiver that generates such credentials prints them when it starts.
 
 use std::{
     fmt,
@@ -144,7 +144,7 @@ pub fn load_or_make(path: &Path) -> Result<Secret, FileError> {
     }
     let secret = Secret::random(path)?;
     match store(path, &secret) {
-        // Another process has created it in the meantime.
+        // Another process has created the file in the meantime.
         Err(error) if error.is_taken() => load(path)?.ok_or(error),
         stored => stored.map(|()| secret),
     }

@@ -1,5 +1,5 @@
-//! Decides which time to trust, from given readings of the wall clock and of the time since boot, and from the last
-//! known time of the journal's previous run.
+//! Decides which time to trust, from given readings of the wall clock and of the time since boot, and from the latest
+//! time that the previous run of the receiver stored in the journal.
 //!
 //! The wall clock is trusted while its offset to the time since boot stays the same, apart from slow drift. A jump of
 //! more than [`TOLERANCE_MS`] puts the wall clock in doubt. Then the trusted time is the time since boot plus the last
@@ -8,9 +8,10 @@
 //! the time since boot includes it.
 //!
 //! Deletion by age measures age against a separate time, the deletion time. The deletion time is never ahead of the
-//! trusted time. It advances by at most [`CATCH_UP`] hours per hour, and only in real time while the wall clock is in
-//! doubt. If the deletion time is more than [`TOLERANCE_MS`] behind when the process starts, for example after
-//! downtime, it also advances only in real time for the first hour. An operator who confirms the clock ends that hour.
+//! trusted time. It normally advances by at most [`CATCH_UP`] hours per hour. While the wall clock is in doubt, the
+//! deletion time advances only in real time. The same applies to the first hour of the process if the deletion time is
+//! more than [`TOLERANCE_MS`] behind at the start, for example after downtime. An operator who confirms the clock ends
+//! that hour.
 
 use super::{ClockReading, Timestamp};
 
@@ -26,7 +27,7 @@ const DOWNTIME_MS: i64 = 30 * 24 * 3_600_000;
 /// The maximum speed of the deletion time while it catches up, in hours per hour.
 const CATCH_UP: i64 = 24;
 
-/// The last known time of a journal's previous run.
+/// The last times that the previous run of the receiver stored in the journal.
 #[derive(Clone, Copy, Debug)]
 pub struct LastKnown {
     /// The latest time in the journal.
@@ -43,23 +44,24 @@ pub struct LastKnown {
 pub(super) struct Doubt {
     /// The current offset of the wall clock.
     offset_ms: i64,
-    /// Milliseconds since boot when the wall clock got this offset.
+    /// The time since boot, in milliseconds, at which the wall clock got this offset.
     since_ms: i64,
 }
 
-/// The step from the trusted time to the wall clock, which ends a doubt.
+/// A change of the trusted time to the wall clock. It ends the doubt about the wall clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Correction {
-    /// The trusted time right after the step.
+    /// The trusted time right after the correction.
     pub to: Timestamp,
-    /// The size of the step in milliseconds; negative if the time goes back.
+    /// The change of the trusted time in milliseconds; negative if the time goes back.
     pub by_ms: i64,
     offset_ms: i64,
 }
 
 impl Correction {
-    /// The number of ms to add to times that were stored before the step, when their age is computed. A step forward by
-    /// more than plausible downtime means that the clock was wrong before. Such a step must not make stored rows older.
+    /// This number of milliseconds is added to the time of a row from before the correction, when its age is computed.
+    /// A correction forward by more than plausible downtime means that the clock was wrong before. Such a correction
+    /// must not make stored rows older.
     pub const fn shift_ms(&self) -> i64 {
         if self.by_ms > DOWNTIME_MS { self.by_ms } else { 0 }
     }
@@ -94,7 +96,7 @@ pub(super) struct Trust {
     pub(super) reference_ms: i64,
     reference_at: i64,
     pub(super) doubt: Option<Doubt>,
-    /// Milliseconds since boot until which deletion does not catch up, unless an operator confirms the clock.
+    /// Until this time since boot, in milliseconds, deletion does not catch up, unless an operator confirms the clock.
     unconfirmed_until: i64,
     deletion: Timestamp,
     deletion_at: i64,
@@ -114,7 +116,7 @@ impl Trust {
         }
     }
 
-    /// Decides which time to trust, from the first reading and the last known time of the journal's previous run.
+    /// Decides which time to trust, from the first reading and the last times of the previous run.
     pub(super) fn start(reading: ClockReading, known: LastKnown) -> (Self, Finding) {
         let mut trust = Self::new(reading);
         let gap = reading.wall.ms_since(known.at);
@@ -129,8 +131,8 @@ impl Trust {
         } else {
             Finding::Nothing
         };
-        // If no deletion time was noted, it starts no later than the wall clock, because `known.at` may come from a
-        // clock that was ahead.
+        // Without a noted deletion time, use the earlier of the wall clock and `known.at`, because `known.at` may come
+        // from a clock that was ahead.
         let deletion = known.deletion.unwrap_or(reading.wall).min(known.at);
         trust.deletion = deletion.min(trust.trusted(reading));
         // If deletion is behind, each start begins a new hour in which it does not catch up.
@@ -140,7 +142,7 @@ impl Trust {
         (trust, finding)
     }
 
-    /// Compares a reading with the trusted offset, and updates which offset is trusted.
+    /// Checks a reading for a jump of the wall clock. Updates the trusted offset and the doubt.
     pub(super) fn compare(&mut self, reading: ClockReading) -> Finding {
         let offset_ms = reading.offset_ms();
         let Some(doubt) = self.doubt else {

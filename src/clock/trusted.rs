@@ -14,13 +14,13 @@ use super::{
     trust::{Finding, Trust},
 };
 
-/// If the trusted wall clock has drifted by at most this, [`Clock::now`] returns it without a lock. Otherwise the
-/// comparison under the lock decides.
+/// If the trusted wall clock has drifted by at most this, [`Clock::now`] returns it without a lock. Otherwise
+/// [`Clock::now`] takes the lock and checks whether the wall clock is still trusted.
 const NEAR_MS: i64 = 5 * 60_000;
 
-/// The trusted clock. The journal compares the wall clock with the last known time of the journal's previous run, and
-/// records the corrections of the trusted clock. Code that stores times, deletes by age or compares with stored times
-/// must read the trusted clock. Clones share one state.
+/// The trusted clock. When a journal is opened, the wall clock is compared with the latest time in the journal. The
+/// journal records the corrections of the trusted clock. Code that stores times, deletes by age or compares with stored
+/// times must read the trusted clock. Clones share one state.
 #[derive(Clone)]
 pub struct Clock(Arc<ClockState>);
 
@@ -98,7 +98,7 @@ impl Clock {
         self.compare(reading).deletion(reading)
     }
 
-    /// Compares the wall clock with the last known time of the journal's previous run.
+    /// Compares the wall clock with the last times that the previous run of the receiver stored in the journal.
     pub fn start(&self, known: LastKnown) {
         let reading = self.0.machine.read();
         let (started, finding) = Trust::start(reading, known);

@@ -221,7 +221,8 @@ impl Candidates {
     }
 }
 
-/// Returns the rest after the scheme `Basic` (in any case) and the blanks that follow it. `None` for anything else.
+/// Returns the rest after the scheme `Basic` (in upper or lower case) and the blanks that follow it. `None` if the
+/// header does not begin with them.
 fn after_basic(header: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = header.split_at_checked(5)?;
     let blank = rest.first().is_some_and(u8::is_ascii_whitespace);

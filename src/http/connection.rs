@@ -44,7 +44,8 @@ use super::{
 /// at most the size of that buffer.
 const BUFFER: usize = 64 * 1024;
 
-/// Tells the peer after how many idle seconds the connection is closed, so that it sends no request in that moment.
+/// Announces for how many seconds the connection may be idle, so that the peer sends no request while the connection is
+/// being closed.
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 /// A service for HTTP requests. Clones share the same state.
@@ -296,7 +297,7 @@ async fn answer<S: Site>(
         && let Some(keep_alive) = peer.member.keep_alive()
         && !response.headers().contains_key(CONNECTION)
     {
-        // Nobody closes the connection after this answer.
+        // Neither side has asked to close the connection after this answer.
         let headers = response.headers_mut();
         headers.insert(KEEP_ALIVE, keep_alive.clone());
         // `Connection` must list `Keep-Alive`, because that header is only about this connection (RFC 9110, section
@@ -306,7 +307,7 @@ async fn answer<S: Site>(
     Ok(response.map(|body| ResponseBody { body, pulse: Arc::clone(pulse) }))
 }
 
-/// Returns whether the peer closes the connection after this request.
+/// Returns whether the headers of a request ask to close the connection after the answer.
 fn asks_to_close(headers: &HeaderMap) -> bool {
     let options =
         headers.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
@@ -315,7 +316,8 @@ fn asks_to_close(headers: &HeaderMap) -> bool {
 
 type Connection<S, I> = http1::Connection<I, S>;
 
-/// Polls hyper until hyper ends the connection, hyper is no longer needed, the deadline passes, or an order closes it.
+/// Polls hyper until hyper ends the connection, hyper is no longer needed, the deadline passes, or an order closes the
+/// connection.
 async fn drive<I, F, B>(connection: &mut Connection<F, I>, pulse: &Pulse) -> ConnectionEnd
 where
     Connection<F, I>: Future<Output = hyper::Result<()>> + Unpin,

@@ -1,6 +1,6 @@
 //! The accept loop. `axum::serve` has neither timeouts nor a limit on connections. Here each connection has timeouts
-//! (`pulse`), and a table enforces the limits of all connections (`table`). All tasks of connections end before
-//! [`serve`] returns.
+//! (`pulse`), and a table enforces limits on all connections together (`table`). The tasks of all connections end
+//! before [`serve`] returns.
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -25,8 +25,8 @@ const BACKLOG: u32 = 4096;
 /// The result of [`serve`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stopped {
-    /// The number of connections that were still open at the time to give up, such as those with a request in flight.
-    /// They were aborted.
+    /// The number of connections that were aborted, because they were still open when the time limit (the result of
+    /// `stop`) was reached. A request may have been in flight on them.
     pub cut: usize,
 }
 
@@ -43,8 +43,8 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Serves until `stop` resolves. From then on, no connection is accepted, and idle connections close at once. Requests
-/// in flight may finish until the time to give up, which is the value of `stop`. Only the settings of connections and
-/// heads are used.
+/// in flight may finish until a time limit, which is the result of `stop`. `serve` uses only those `settings` that
+/// concern connections and heads.
 pub async fn serve<S: Site>(
     listener: TcpListener,
     site: S,

@@ -63,9 +63,10 @@ pub(super) struct Places {
 }
 
 impl Places {
-    /// Admits a request: reserves one request in flight, and the given number of bytes for its body. If the source can
-    /// never have so many bytes, reserves all bytes that the source can have. Waits until both are free, and returns
-    /// `None` if they are not free by `until`. Requests that wait for the same semaphore get it in order of arrival.
+    /// Admits a request: reserves a place for it, and the given number of bytes for its body. If the source can
+    /// never have so many bytes, reserves all bytes that the source can have. Waits until the place and the bytes are
+    /// free, and returns `None` if they are not free by `until`. Requests that wait for the same semaphore are served
+    /// in order of arrival.
     pub(super) async fn take(&self, bytes: usize, until: Instant) -> Option<RequestPlace> {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let taken = timeout_at(until, self.wait(bytes)).await.ok()?;

@@ -11,7 +11,8 @@
 //! - at the end possibly *closing*: further bytes of the peer are read and dropped.
 //!
 //! If the first bytes of the next head arrive in the same read as the end of a request, hyper holds them. After the
-//! answer, the connection then counts as idle until more bytes arrive, or until hyper is dropped a second later.
+//! answer, the connection then counts as idle until more bytes arrive, or until hyper is dropped a second later and
+//! gives the bytes back.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering::Relaxed},
@@ -135,8 +136,8 @@ impl Pulse {
     }
 
     /// Returns whether hyper can be detached from the connection: all output is written, and the connection waits for
-    /// bytes from the peer. `read_blocked` is needed because hyper also yields after many requests in a row, with a
-    /// whole head in its buffer.
+    /// bytes from the peer. `read_blocked` is needed because hyper yields not only when it waits for bytes. It also
+    /// yields after many requests in a row, and then its buffer can contain a whole head.
     pub(super) fn is_detachable(&self) -> bool {
         matches!(self.phase(), ConnectionPhase::Idle | ConnectionPhase::Head)
             && self.flushed.load(Relaxed)
@@ -258,7 +259,8 @@ impl Pulse {
         }
     }
 
-    /// Records that hyper has written its buffer. If hyper has taken the whole answer before, nothing is left to write.
+    /// Called when hyper has written its buffer. If hyper had already taken the whole answer (the phase is then
+    /// [`ConnectionPhase::Idle`]), nothing is left to write, and this is recorded.
     pub(super) fn has_flushed(&self) {
         if self.phase() == ConnectionPhase::Idle {
             self.flushed.store(true, Relaxed);

@@ -26,9 +26,10 @@ pub struct Settings {
     pub header_limit: Size,
     /// The maximum time from the first byte of a head to its last.
     pub header_timeout: Period,
-    /// How long a connection may be idle before a request, or while the peer does not read an answer. Answers name it
-    /// in `Keep-Alive`. It must be longer than the time for which a proxy keeps an idle connection (Caddy: 120 s, Go:
-    /// 90 s, nginx: 60 s): a `POST` on a connection that is being closed fails, and a proxy may not repeat it.
+    /// How long a connection may be idle before a request, or while the peer does not read an answer. Answers announce
+    /// 5 s less in `Keep-Alive`. It must be longer than the time for which a proxy keeps an idle connection (Caddy:
+    /// 120 s, Go: 90 s, nginx: 60 s), because a `POST` on a connection that is being closed fails, and a proxy may not
+    /// repeat it.
     pub idle_timeout: Period,
     /// Replaces `idle_timeout` until the connection has sent an accepted credential. A value above `idle_timeout` has
     /// no effect.
@@ -36,8 +37,8 @@ pub struct Settings {
     /// The maximum time to read the body, from the moment the request has been admitted. Waiting for admission counts
     /// against `deadline`.
     pub body_timeout: Period,
-    /// The maximum time from the last byte of the body to the answer; after it the answer is 503. The wait for
-    /// `in_flight` and `in_flight_bytes` counts too.
+    /// The maximum sum of two times: the wait for `in_flight` and `in_flight_bytes` before the body is read, and the
+    /// time from the last byte of the body to the answer. If the sum would be longer, the answer is 503.
     pub deadline: Period,
     /// Maximum number of requests in flight. Further requests wait within `deadline`, then get 503.
     pub in_flight: usize,
@@ -101,8 +102,8 @@ pub struct SourceSettings {
     /// authentication does not count. `None` means no limit.
     #[serde(default)]
     pub rate: Option<u32>,
-    /// The merchant whose customers this source is about. Sources of the same merchant share customers; customers of
-    /// different merchants are told apart, also in stores with the same id.
+    /// The merchant whose customers the events of this source are about. Sources of the same merchant share customers.
+    /// Customers of different merchants are told apart, even if their stores have the same id.
     #[serde(default)]
     pub tenant: Option<String>,
 }

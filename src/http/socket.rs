@@ -1,10 +1,10 @@
 //! The stream, request body and response body that hyper uses. They report their progress to the [`Pulse`] of the
 //! connection.
 //!
-//! [`Socket`] also corrects two behaviours of hyper. hyper closes a socket with unread bytes; that resets the
-//! connection, and the peer may lose the last answer. So [`Socket`] leaves closing to the driver (the task in
-//! `connection`). hyper answers an invalid head by itself, without a body or a request id. So [`Socket`] withholds that
-//! answer, and the driver answers instead.
+//! [`Socket`] also corrects two behaviours of hyper. First, hyper closes a socket even if it has unread bytes. That
+//! resets the connection, and the peer may lose the last answer. So [`Socket`] leaves closing to the driver (the task
+//! in `connection`). Second, hyper answers an invalid head by itself, without a body or a request id. So [`Socket`]
+//! withholds that answer, and the driver answers instead.
 
 use std::{
     io::{self, IoSlice},
@@ -22,7 +22,7 @@ use super::pulse::Pulse;
 /// A stream that reports its reads and writes to a [`Pulse`].
 pub(super) struct Socket<T> {
     pub(super) stream: T,
-    /// Bytes that were read from the stream before; hyper reads them first.
+    /// Bytes that were read from the stream before hyper got it. hyper reads them first.
     pub(super) before: Bytes,
     pub(super) pulse: Arc<Pulse>,
 }
@@ -128,7 +128,7 @@ impl<B> Drop for ResponseBody<B> {
 pub struct RequestBody {
     pub(super) body: Incoming,
     pub(super) pulse: Arc<Pulse>,
-    /// The peer waits for `100 Continue`, which the first poll would send.
+    /// True while the peer waits for `100 Continue`. The first poll of the body sends it.
     pub(super) waits: bool,
 }
 

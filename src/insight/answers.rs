@@ -1,4 +1,4 @@
-//! `[insight.answers]`: which messages to a customer are answers, by who sent them.
+//! `[insight.answers]`: which messages to a customer are answers. That depends on the owner, BIK's word for the sender.
 
 use std::collections::BTreeSet;
 

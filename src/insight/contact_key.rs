@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use crate::event::{Channel, WORD_CHARS, canonical_address, excerpt};
 
-/// The length of a phone number with its country code, in digits: longer numbers are ids of a channel.
+/// The length of a phone number with its country code, in digits. Longer numbers are ids of a channel.
 const PHONE_DIGITS: std::ops::RangeInclusive<usize> = 5..=15;
 /// A phone number is found by this many of its last digits or more.
 pub(super) const LAST_DIGITS: usize = 6;
@@ -16,7 +16,7 @@ const CHANNEL_MARK: char = '\t';
 /// Separates the keys in a list. No key contains it.
 const LIST_MARK: char = '\n';
 
-/// The kind of a key. The numbers are those in the file, and public ids depend on them.
+/// The kind of a key. The numbers are stored in insight's file, and public ids depend on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum ContactKeyKind {
     /// A phone number, on any channel.
@@ -42,7 +42,7 @@ pub(super) struct ContactKey {
 }
 
 impl ContactKey {
-    /// The key of an address on a channel; `None` if nothing of the address is visible.
+    /// The key of an address on a channel; `None` if the address has no visible character.
     pub(super) fn address(channel: Option<&Channel>, address: &str) -> Option<Self> {
         let address = cleaned(&canonical_address(address))?;
         // These channels have ids of their own, which can consist of digits.
@@ -86,7 +86,7 @@ impl ContactKey {
         format!("{} {}", self.kind as u8, self.text)
     }
 
-    /// Reads the list of a customer's keys, in which the first key comes first.
+    /// Reads the list of a customer's keys. The customer's public id is made from the first key.
     pub(super) fn list(lines: &str) -> Vec<Self> {
         let read = |line: &str| {
             let (kind, text) = line.split_once(' ')?;
@@ -102,7 +102,8 @@ impl ContactKey {
     }
 }
 
-/// A range of the index of keys: those of a kind whose indexed text begins with a text, or is equal to it.
+/// A range of the index of keys. It has the keys of one kind whose indexed text begins with a given text, or is equal
+/// to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ContactKeyRange {
     pub kind: ContactKeyKind,
@@ -122,7 +123,7 @@ impl ContactKeyRange {
         Self { kind, from, end }
     }
 
-    /// The ranges that find an address as people write it. A phone number is also found without its first digits, and
+    /// The ranges that find an address as people write it. They may write a phone number without its first digits, or
     /// with a country code that BIK left out.
     pub(super) fn of_address(written: &str) -> Vec<Self> {
         let Some(address) = cleaned(&canonical_address(written)) else { return Vec::new() };
@@ -155,8 +156,8 @@ impl ContactKeyRange {
     }
 }
 
-/// Removes control characters, which separate texts in the file, and cuts a text that is too long. `None` if nothing
-/// remains.
+/// Removes control characters, which separate texts in insight's file, and cuts a text that is too long. `None` if
+/// nothing remains.
 fn cleaned(text: &str) -> Option<String> {
     let text: Cow<'_, str> = if text.contains(char::is_control) {
         Cow::Owned(text.chars().filter(|c| !c.is_control()).collect())

@@ -1,4 +1,4 @@
-//! Classes of failures: a table, which users can replace, that maps codes and phrases in BIK's texts to classes.
+//! Classes of failures. A table maps codes and phrases in BIK's texts to classes. Users can replace the table.
 
 use std::{fs, io, path::Path};
 

@@ -51,9 +51,9 @@ const FROM_1_TO_2: &str = "
 /// The tables of customers.
 const CUSTOMERS: &str = include_str!("customers.sql");
 
-/// Migration from format 2 to 3: adds the times and roles of conversations. The customers stay in `old_contact`, from
-/// which the ledger moves them, because their keys and public ids are not made by SQL. Answers get their role when the
-/// ledger applies its rules.
+/// Migration from format 2 to 3: adds the columns `said_at` and `role` of messages. SQL cannot make the keys and public
+/// ids of customers. So the customers stay in `old_contact` until the ledger moves them. The ledger also sets the role
+/// of answers.
 const FROM_2_TO_3: &str = "
     DROP INDEX contact_address;
     DROP INDEX contact_customer;
@@ -134,7 +134,7 @@ impl InsightFile {
         }
     }
 
-    /// Opens the connection that writes. The inner error describes a file that is not insight's, or has a newer format.
+    /// Opens the connection that writes. If the file is not insight's or has a newer format, the inner error says so.
     fn open(&self) -> rusqlite::Result<Result<Connection, String>> {
         let connection = Connection::open_with_flags(
             &self.path,

@@ -1,5 +1,6 @@
-//! Property test: insight's customers, waits, windows and message states equal those of a simple model. The events of a
-//! history may arrive in any order, late and repeatedly. `PROPTEST_CASES=10000` tests that many histories.
+//! Property test: insight's customers, waits, windows and message states equal those of a simple model. A history is a
+//! random list of acts of customers and merchants. The events about these acts may arrive in any order, late and
+//! repeatedly. `PROPTEST_CASES=10000` tests that many histories.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +25,7 @@ const BEGIN_MS: i64 = 1_795_996_800_000;
 const MINUTE_MS: i64 = 60_000;
 const OWNERS: [&str; 8] = ["AGENT", "MERCHANT", "BOT", "CAMPAIGN", "TEST_CAMPAIGN", "DEV_API", "ROBOT", ""];
 const STATUSES: [&str; 5] = ["sent", "delivered", "read", "failed", "queued"];
-/// Source, store and tenant of the events of a place. The first two are the same store.
+/// The places of acts: source, store and tenant of their events. The first two places are the same store.
 const PLACES: [(&str, Option<&str>, &str); 5] = [
     ("crm", Some("s1"), ""),
     ("broadcast", Some("s1"), ""),
@@ -59,7 +60,7 @@ struct Told {
     source: &'static str,
     raw: String,
     message: Option<String>,
-    /// The scope and the keys of the customer.
+    /// The keys of the customer, each with the scope in front.
     keys: BTreeSet<String>,
     at: i64,
     created: Option<i64>,
@@ -69,7 +70,7 @@ struct Told {
     status: Option<&'static str>,
 }
 
-/// An event as it arrives: which one, and when.
+/// The arrival of an event: the index of the event, and the time of receipt.
 type Arrival = (usize, i64);
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
@@ -228,13 +229,13 @@ enum Rule {
     Failed,
     /// Only some owners answer.
     Owner,
-    /// A reaction or a deleted message does not ask.
+    /// A reaction or a deleted message does not ask for an answer.
     Silent,
-    /// The wait begins with the first message.
+    /// The wait begins with the first message that asks for an answer and has none.
     First,
     /// Keys that were seen together are one customer.
     Linked,
-    /// A time of BIK is at most the time of receipt.
+    /// If BIK gives a time after the receipt, the time of receipt counts.
     Bounded,
     /// A message is from the customer once any event says so.
     Direction,

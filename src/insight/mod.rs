@@ -166,7 +166,7 @@ impl Insight {
                 let full = matches!(*state.borrow(), JournalState::Full { .. });
                 let succeeded = tokio::select! {
                     succeeded = self.try_to(self.process_next(&*journal, cursor)), if !full => succeeded,
-                    // The thread finishes its current request; this function does not wait for the result.
+                    // The thread of insight finishes its current operation. This function does not wait for it.
                     _ = stop.wait_for(|stop| *stop), if !full => break,
                     else => false,
                 };

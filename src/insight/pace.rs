@@ -60,7 +60,8 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    /// The pause after a batch of 100 ms that began 500 ms after the one before; `arrived` events came in between.
+    /// The pause after a batch that took 100 ms and began 500 ms after the previous one. In these 500 ms, `arrived`
+    /// events came in. After the batch, insight is `behind` events behind.
     fn rest(arrived: u64, behind: u64) -> Duration {
         let begun = Instant::now();
         let mut pace = InsightPace::new(10_000_000, begun);

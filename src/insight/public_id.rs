@@ -14,7 +14,7 @@ use crate::{
     secret::{self, FileError},
 };
 
-/// The file of the secret that belongs to an insight file.
+/// The path of the file with the secret for the public ids of an insight file.
 pub(super) fn key_file_of(insight: &Path) -> std::path::PathBuf {
     with_suffix(insight, ".id-key")
 }
@@ -84,12 +84,13 @@ impl JsonSchema for PublicId {
     }
 }
 
-/// Makes public ids. They depend on a secret, because a digest of a phone number alone is guessed in seconds.
+/// Makes public ids. They depend on a secret. Without it, anyone could find the phone number of an id in seconds, by
+/// computing the ids of all phone numbers.
 pub(super) struct PublicIdMaker(Hmac<Sha256>);
 
 impl PublicIdMaker {
-    /// Reads the secret that belongs to an insight file. Creates it if it is missing, and warns of that if the file has
-    /// customers, because their ids were made with another secret.
+    /// Reads the secret that belongs to an insight file, or creates it if it is missing. If it is missing although the
+    /// insight file has customers, this logs a warning, because their ids were made with another secret.
     ///
     /// # Errors
     /// Returns a [`FileError`] if the secret cannot be read or stored.
@@ -113,13 +114,13 @@ impl PublicIdMaker {
     }
 
     fn of(secret: &[u8]) -> Self {
-        // A digest has a fixed length, so that no secret is too long for a key.
+        // The key is a digest of the secret, because a secret of any length must fit.
         let mut key = [0; 64];
         key[..32].copy_from_slice(&Sha256::digest(secret));
         Self(Hmac::new(&key.into()))
     }
 
-    /// The id of the customer whose first key this is.
+    /// The id of a customer. `key` is the first key in the customer's list of keys.
     pub(super) fn id(&self, scope: &str, key: &ContactKey) -> PublicId {
         let mut mac = self.0.clone();
         mac.update(format!("{scope}\n{}", key.line()).as_bytes());

@@ -119,7 +119,7 @@ fn work(
             progress.send_replace(LedgerProgress { cursor, rebuilding_to });
             Ok(())
         });
-        // The requester may no longer wait for the reply.
+        // It is no error if nobody waits for the reply any more.
         drop(reply.send(done.map_err(|error| Error::from(&error))));
         // If a purge is due, run it once after each request, so that purging continues under load. While no request
         // waits, repeat it until nothing is left.

@@ -48,7 +48,7 @@ impl Spread {
     pub(super) fn percentile(&self, share: f64) -> Option<i64> {
         let count = self.count();
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
-        // counts far below 2^52
+        // The counts are far below 2^52, so the casts are exact.
         let rank = ((count as f64 * share).ceil() as u64).max(1);
         let mut seen = 0;
         self.0.iter().find_map(|(bucket, count)| {

@@ -1,8 +1,8 @@
 //! The outcome of a message: the pure merge of its statuses.
 //!
-//! Statuses come in any order, late, and more than once (BIK §4). So the merge keeps the highest step, whether a
-//! failure or a deletion was reported, and the reason that sorts first. The same statuses give the same state in any
-//! order and with any repetitions.
+//! Statuses come in any order, late, and more than once (BIK §4). So the merge keeps only values that do not depend on
+//! the order: the highest step, a flag for a failure, a flag for a deletion, and the first reason in alphabetical
+//! order. The same statuses give the same state in any order and with any repetitions.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -80,8 +80,8 @@ pub(super) struct MergedStatuses {
     /// Whether a failure was reported: `failed`, `undelivered` or `bounced`.
     pub failed: bool,
     pub deleted: bool,
-    /// Why the message failed. Of several reasons, the one that sorts first, so that the order of arrival does not
-    /// matter.
+    /// Why the message failed. If there are several reasons, this is the first in alphabetical order, so that the order
+    /// of arrival does not matter.
     pub reason: Option<String>,
 }
 

@@ -32,10 +32,10 @@ pub struct DeadAgain {
     pub attempts: u32,
     /// The last error, which may quote the payload.
     pub error: String,
-    /// The tries that failed, including this one.
+    /// The tries that failed, including this retry.
     pub history: History,
-    /// True if the dead letter stays marked for retry and is tried again. False if it was refused, or if this was the
-    /// last try. Then it waits for the next retry request.
+    /// True if the dead letter stays marked for retry and is tried again. False if this retry failed for the reason
+    /// [`Cause::Refused`], or if no more tries are allowed. Then it waits until somebody requests a retry again.
     pub still_retrying: bool,
 }
 

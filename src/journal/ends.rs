@@ -7,7 +7,7 @@ use super::{Aside, DeadAgain, NewDead, Omission};
 pub struct Ends {
     /// The new cursor, if it moved. A cursor never moves back.
     pub cursor: Option<u64>,
-    /// Events to set aside. A row with the same seq is replaced.
+    /// Events to set aside. If an event is already set aside, its stored row is replaced.
     pub set_aside: Vec<Aside>,
     /// Seqs of events that are no longer set aside: delivered, skipped, in `dead`, or no longer in the journal.
     pub resolved: Vec<u64>,

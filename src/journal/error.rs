@@ -94,7 +94,8 @@ pub enum JournalOpenError {
     Foreign { path: String, what: String },
     #[error("cannot open the journal {path}: {source}")]
     Io { path: String, source: io::Error },
-    /// The write-ahead log could not be synced, so what a killed process wrote to it may not be on disk.
+    /// The write-ahead log could not be synced. If the previous bikhook process was killed, its last writes to the log
+    /// may not be on disk.
     #[error("cannot sync the journal's log {path}: {source}; check the disk, then start again")]
     Unsynced {
         /// Path of the log.

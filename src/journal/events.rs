@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::{clock::Timestamp, event::Event};
 
-/// Filter and position of a page of events. A page searches a bounded number of rows, so it may have fewer than
-/// `limit` events although more pages follow.
+/// Filter and position of a page of events. For each page, at most a fixed number of rows is read. So a page may have
+/// fewer than `limit` events although more pages follow.
 #[derive(Clone, Debug, Default)]
 pub struct EventQuery {
     /// Only events with this `eventName`.

@@ -73,8 +73,8 @@ pub struct LaneState {
     pub aside: Vec<Aside>,
     /// Number of dead letters of the lane; 0 for a replay, whose dead letters belong to the handler's own lane.
     pub dead: u64,
-    /// Seqs of the events after the cursor that became dead letters in this lane, in ascending order. For a handler's
-    /// own lane, this includes events whose dead letters were deleted since: dropped, expired, or delivered by a retry.
+    /// Seqs after the cursor whose events became dead letters in this lane, in ascending order. For a handler's own
+    /// lane, this includes events whose dead letters were deleted since: dropped, expired, or delivered by a retry.
     pub dead_past_cursor: Vec<u64>,
 }
 
@@ -128,7 +128,7 @@ names! {
     #[derive(Serialize, JsonSchema)]
     #[serde(rename_all = "lowercase")]
     pub enum DeliveryState {
-        /// The event is not delivered yet. An event is also waiting while its lane is not done with all earlier events.
+        /// The event is not delivered yet, or it was delivered, but its lane is not done with all earlier events.
         Waiting = "waiting",
         /// The event was delivered.
         Delivered = "delivered",
@@ -145,9 +145,9 @@ names! {
         Dead = "dead",
         /// An operator skipped the event.
         Skipped = "skipped",
-        /// The event became a dead letter, and an operator dropped it.
+        /// The event became a dead letter, and an operator dropped the dead letter.
         Dropped = "dropped",
-        /// The event became a dead letter, and retention deleted it.
+        /// The event became a dead letter, and retention deleted the dead letter.
         Expired = "expired",
     }
 }

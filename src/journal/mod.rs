@@ -58,8 +58,8 @@ pub trait Journal: Send + Sync + 'static {
     fn clock(&self) -> &Clock;
 
     /// If the wall clock is in doubt, trusts it again: durably corrects the trusted clock to the wall clock. Also
-    /// confirms the wall clock, so that deletion by age may catch up if it was behind when the process started.
-    /// Resolves to `true` if the clock was in doubt, or if deletion waited for the confirmation.
+    /// confirms the wall clock. If deletion by age was behind when the process started, deletion may catch up from then
+    /// on. Resolves to `true` if the wall clock was in doubt, or if deletion waited for the confirmation.
     fn accept_clock(&self) -> JournalFuture<'_, bool>;
 
     /// The state of the journal: the current value and every later change.
@@ -72,7 +72,7 @@ pub trait Journal: Send + Sync + 'static {
     /// `handlers` stay, but no longer protect events from retention.
     fn enrol(&self, handlers: Vec<Enrolment>) -> JournalFuture<'_, ()>;
 
-    /// Every handler that the journal knows, sorted by name, configured in this run or not.
+    /// Every handler that the journal knows, whether it is configured in this run or not. Sorted by name.
     fn handlers(&self) -> JournalFuture<'_, Vec<HandlerPlace>>;
 
     /// Durably renames a handler that is not configured: its cursors, events set aside, dead letters, replays and
@@ -85,7 +85,8 @@ pub trait Journal: Send + Sync + 'static {
     /// The seqs in `after+1 ..= through` that a lane has set aside, including all that was settled before this call.
     fn set_aside(&self, lane: LaneId, after: u64, through: u64) -> JournalFuture<'_, Vec<u64>>;
 
-    /// The next events of a class after `after`, at most `max`, and the seq up to which the journal was searched.
+    /// The next events of a class after the seq `after`, at most `max`. [`Claim::through`] is the seq up to which the
+    /// journal was read for them.
     fn claim(&self, class: Class, after: u64, max: usize) -> JournalFuture<'_, Claim>;
 
     /// Records how deliveries ended. All changes of one call are committed in one transaction, usually within about a
@@ -98,9 +99,8 @@ pub trait Journal: Send + Sync + 'static {
     /// One event; `None` if retention has deleted it or it never existed.
     fn get(&self, seq: u64) -> JournalFuture<'_, Option<Arc<Event>>>;
 
-    /// The progress of the event `seq`, which is of class `class`, through each known handler, sorted by name,
-    /// including handlers that are no longer configured. Settles that are not committed yet are missing: see
-    /// [`Journal::settle`].
+    /// The progress of the event `seq` of class `class` in each known handler, even if the handler is no longer
+    /// configured. Sorted by name. Settles that are not committed yet are missing: see [`Journal::settle`].
     fn handler_progress(&self, class: Class, seq: u64) -> JournalFuture<'_, Vec<HandlerProgress>>;
 
     /// The lowest seq of the events received at this time or later; `None` if all stored events are older.

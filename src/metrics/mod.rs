@@ -100,8 +100,9 @@ metrics! {
 
     // Delivery.
     delivered: Counters = "delivered_events", "Events delivered, by handler and lane";
-    /// The outcome `retry` counts failed deliveries, including the last one before an event becomes a dead letter, but
-    /// not those in which the destination refused an event for good. `refuse` counts events that became dead letters.
+    /// The outcome `retry` counts failed deliveries, including the last one before an event becomes a dead letter. It
+    /// does not count deliveries in which the destination refused an event for good. The outcome `refuse` counts events
+    /// that became dead letters.
     failures: Counters = "delivery_failures", "Failed deliveries, by handler, lane and outcome";
     delivery_seconds: Histograms = "delivery_seconds",
         "Seconds per delivery of a batch or a single event, by handler",
@@ -113,7 +114,8 @@ metrics! {
         "How long the oldest undelivered event of a lane has waited, in seconds";
     set_aside: Gauges = "lane_set_aside", "Events set aside, by handler and lane";
     dead_letters: Gauges = "dead_letters", "Dead letters, by handler";
-    /// By `handler` and `lane`. Also 1 while the lane cannot use the journal, and after the lane has stopped.
+    /// By `handler` and `lane`. The value is also 1 while the lane cannot use the journal, and after the lane has
+    /// stopped.
     waiting: Gauges = "lane_waiting", "1 while a lane waits for its unwell destination";
     /// By `handler` and `lane`.
     full: Gauges = "lane_full", "1 while a lane has as many events set aside as aside_limit allows";
@@ -130,7 +132,8 @@ metrics! {
     customer_waiting_seconds: Gauge = "customer_waiting_seconds",
         "How long the longest-waiting customer who is not missed has waited, in seconds";
     /// The step `incoming` counts messages from customers. `all` counts every outgoing message, even if no channel has
-    /// accepted it yet; the other steps count how many of these were sent, delivered, read, played, failed or deleted.
+    /// accepted it yet. The other steps count the outgoing messages that were sent, delivered, read, played, failed or
+    /// deleted.
     recent_messages: Gauges = "recent_messages",
         "Messages first seen in this clock hour or the previous one, by category and step";
     recent_failures: Gauges = "recent_message_failures",

@@ -1,9 +1,9 @@
 //! Exports spans over HTTP as protobuf, in batches, from a separate thread. At most [`SPANS_MAX`] spans wait or are
 //! being exported; further ones are dropped and counted.
 //!
-//! When the queue of the OpenTelemetry SDK is full, it drops spans without counting them. Therefore
-//! [`BoundedProcessor`] keeps the number of unexported spans and, at the limit, drops further ones itself.
-//! [`CountedExporter`] subtracts spans from that number after their export.
+//! When the queue of the OpenTelemetry SDK is full, the SDK drops spans without counting them. Therefore
+//! [`BoundedProcessor`] counts the spans that wait or are being exported. At the limit, it drops further ones itself.
+//! [`CountedExporter`] subtracts spans from that count after their export.
 
 use std::{
     fmt::Display,
@@ -42,7 +42,7 @@ const SPANS_MAX: usize = 8_192;
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long shutdown waits for the export of the last spans.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
-/// The path for spans under a base URL (OTLP/HTTP, "Request").
+/// The path that spans are posted to, relative to the base URL (OTLP/HTTP, "Request").
 const PATH: &str = "/v1/traces";
 
 /// Why the export could not be started.
@@ -76,7 +76,7 @@ impl Exporter {
             Otlp::builder().with_http().with_http_client(client(&url)?).with_protocol(Protocol::HttpBinary);
         let builder = match base {
             Some(base) => builder.with_endpoint(format!("{}{PATH}", base.trim_end_matches('/'))),
-            // The library reads the variables itself.
+            // The crate `opentelemetry_otlp` reads the `VARIABLES` itself.
             None => builder,
         };
         let waiting = Arc::new(AtomicUsize::new(0));

@@ -111,7 +111,8 @@ pub fn delivered(span: &Span, outcome: &str, class: Option<&str>) {
     }
 }
 
-/// The `traceparent` of the current span (W3C Trace Context, section 3.2); `None` if there is no exported span.
+/// The `traceparent` of the current span (W3C Trace Context, section 3.2); `None` if there is no current span, or no
+/// exporter.
 #[cfg(feature = "otel")]
 pub fn traceparent() -> Option<String> {
     use opentelemetry::trace::TraceContextExt as _;
@@ -130,7 +131,7 @@ pub const fn traceparent() -> Option<String> {
     None
 }
 
-/// OpenTelemetry integers are signed, so larger numbers saturate.
+/// Converts a number to a signed OpenTelemetry integer. Numbers above `i64::MAX` become `i64::MAX`.
 fn whole(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

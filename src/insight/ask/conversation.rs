@@ -21,7 +21,7 @@ use crate::clock::Timestamp;
 /// BIK accepts free-form messages for this many milliseconds after the customer's last message (BIK §4). A customer who
 /// has waited for longer is missed.
 pub const WINDOW_MS: i64 = 24 * 60 * 60 * 1_000;
-/// Maximum number of customers that a search by address returns on all its pages together.
+/// Maximum number of customers that a search by address finds for each [`ContactKeyRange`], on all pages together.
 const FOUND_MAX: usize = 1_000;
 /// Maximum number of customers whose names are compared for a page.
 const NAMES_MAX: usize = 100_000;
@@ -99,7 +99,7 @@ impl Contact {
     }
 }
 
-/// Returns one customer by its public id, also by that of a customer who was merged into it.
+/// Returns the customer with a public id. If that customer was merged into another one, returns the other one.
 ///
 /// # Errors
 /// Returns SQLite errors.
@@ -121,7 +121,7 @@ pub struct ContactSearch {
     pub address: Option<String>,
     /// A part of the name, ignoring case.
     pub name: Option<String>,
-    /// Only customers whose last event has a lower seq: `next` of the page before.
+    /// Only customers whose last event has a seq below this one. For a next page, this is `next` of the previous page.
     pub before: Option<i64>,
     /// Maximum number of customers in the page; at most 1,000.
     pub limit: usize,
@@ -176,7 +176,8 @@ pub fn contacts(connection: &Connection, search: &ContactSearch) -> rusqlite::Re
     Ok(ListPage { rows: page, next: None })
 }
 
-/// Returns the ids in insight's file of customers with a key in one of the ranges; at most `limit` for each range.
+/// Finds the customers with a key in one of the ranges, at most `limit` for each range. Returns their ids in insight's
+/// file.
 pub(super) fn numbers_in(
     connection: &Connection,
     ranges: &[ContactKeyRange],
@@ -253,7 +254,7 @@ pub fn waiting(connection: &Connection, span: WaitingSpan, limit: usize) -> rusq
         .collect()
 }
 
-/// Counts the customers of [`waiting`] up to a limit, and returns since when the longest-waiting one waits.
+/// Counts the customers of [`waiting`] up to a limit. Also returns their earliest [`Contact::waits_since`].
 ///
 /// # Errors
 /// Returns SQLite errors.

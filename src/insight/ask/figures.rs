@@ -94,7 +94,7 @@ pub struct FigureQuery {
     pub tests: bool,
 }
 
-/// The funnel of a group of messages. Each step includes messages that got further.
+/// The funnel of a group of messages. Each of `sent`, `delivered` and `read` includes the messages that got further.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FunnelRow {
@@ -162,8 +162,8 @@ pub struct FailureRow {
 }
 
 type GroupValues = Vec<Option<Arc<str>>>;
-/// Called for each row of sums, with the ids of the row's group, the row, and the index of the first column after the
-/// group.
+/// Called for each row of sums. Gets the numbers that stand for the values of the row's group, the row, and the index
+/// of the first column after those of the group.
 type VisitSums<'a> = dyn FnMut(Vec<Option<i64>>, &rusqlite::Row<'_>, usize) -> rusqlite::Result<()> + 'a;
 
 /// Returns the funnel of each group, sorted by the values of the group.
@@ -203,7 +203,8 @@ pub fn funnel(connection: &Connection, query: &FigureQuery) -> rusqlite::Result<
             *took = Percentiles::from(spread);
         }
     }
-    // A group has only zeros if all its messages are now counted in another group, because a value became known.
+    // A message moves to another group when one of its unknown values becomes known. A group that all messages have
+    // left has only zeros.
     Ok(rows.into_values().filter(|row| row.incoming != 0 || row.messages != 0).collect())
 }
 
@@ -290,8 +291,8 @@ impl<'a> CompiledQuery<'a> {
         Ok(Some(compiled))
     }
 
-    /// Returns the largest groups if there are too many to show; `None` if all can be shown. Owners that BIK
-    /// documents come first in a grouping by category.
+    /// Returns the largest groups if there are too many to show; `None` if all can be shown. For a grouping by
+    /// category, these are still groups by owner, and those of owners that BIK documents come first.
     fn largest(
         &self,
         connection: &Connection,

@@ -123,7 +123,7 @@ impl MessageRow {
     }
 }
 
-/// Returns the address that is shown of a customer with these keys.
+/// Returns the address to show for a customer with these keys; `None` if no key is an address.
 fn first_address(keys: &str) -> Option<String> {
     let keys = ContactKey::list(keys).into_iter().filter(|key| key.kind != ContactKeyKind::Customer);
     keys.min().map(|key| key.shown().to_owned())
@@ -134,7 +134,7 @@ pub(super) fn category_of(owner: &str) -> Option<&'static str> {
     Owner::from(owner).category().map(Category::as_str)
 }
 
-/// A message and every event that reported it.
+/// A message and the events that reported it.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Timeline<S = MessageState> {
@@ -156,7 +156,8 @@ pub struct Sighting {
     pub at: Timestamp,
     /// The value of BIK's `createdAt`.
     pub created_at: Option<Timestamp>,
-    /// Whether a later step had been reported before. Always false if `repeated` is true.
+    /// Whether the status came after one that should follow it, such as `sent` after `read`. Always false if `repeated`
+    /// is true.
     pub disordered: bool,
     /// Whether the same status had been reported before.
     pub repeated: bool,

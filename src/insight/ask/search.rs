@@ -13,8 +13,8 @@ use super::{
 };
 use crate::clock::Timestamp;
 
-/// Maximum number of message ids that each [`Path`] returns for a page. Some messages may fail the other conditions of
-/// the search, so a page may have fewer rows than requested although a next page follows.
+/// Maximum number of message ids that each [`Path`] returns for a page. Messages that fail a condition which the path
+/// does not check are then left out. So a page may have fewer rows than requested although a next page follows.
 const ROWS_MAX: usize = 10_000;
 /// Maximum number of customers that a search by address or customer id considers.
 const CONTACTS_MAX: usize = 100;
@@ -123,8 +123,8 @@ fn paths(connection: &Connection, query: &SearchQuery) -> rusqlite::Result<Vec<P
     Ok(ids.into_iter().map(|id| Path { condition, value: Some(id) }).collect())
 }
 
-/// Returns the ids in insight's file of the customers with the address and the customer id of a query; `None` if the
-/// query has neither.
+/// Finds the customers with the address and the customer id of a query. Returns their ids in insight's file; `None` if
+/// the query has neither an address nor a customer id.
 fn contacts_of(connection: &Connection, query: &SearchQuery) -> rusqlite::Result<Option<BTreeSet<i64>>> {
     let with = |ranges: &[ContactKeyRange]| numbers_in(connection, ranges, CONTACTS_MAX);
     let phone = query.phone.as_ref().map(|phone| with(&ContactKeyRange::of_address(phone))).transpose()?;
@@ -160,7 +160,8 @@ pub(super) fn contains(text: &str, part: &str) -> bool {
     text.to_lowercase().contains(part)
 }
 
-/// Returns the bounds of the ids in the requested time: ids lie above the first and below the second.
+/// Returns the bounds of the message ids that `since`, `until` and `before` allow. The ids lie above the first bound
+/// and below the second.
 fn bounds(connection: &Connection, query: &SearchQuery) -> rusqlite::Result<(i64, i64)> {
     let first_at = |time: Timestamp| -> rusqlite::Result<i64> {
         let sql = "SELECT id FROM message WHERE first_at >= ?1 ORDER BY first_at, id LIMIT 1";

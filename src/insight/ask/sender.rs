@@ -51,7 +51,7 @@ pub struct SourceRow {
     pub late: Percentiles,
 }
 
-/// Returns the received events per hour or per day, oldest first.
+/// Returns how many events were received per hour or per day, oldest first.
 ///
 /// # Errors
 /// Returns SQLite errors.

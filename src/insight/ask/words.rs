@@ -1,5 +1,5 @@
-//! Translates words to ids and ids to words, for one question. A word is a text that insight's file stores once, such
-//! as the name of a channel.
+//! Translates words to ids and ids to words, for one query. A word is a text that insight's file stores once, such as
+//! the name of a channel.
 
 use std::{cell::RefCell, collections::HashMap, sync::Arc};
 

@@ -1,9 +1,9 @@
 //! Finds the customer of a fact, and merges customers that turn out to be one.
 //!
-//! Customers are told apart within a scope. The keys of one fact name one customer, and so do the facts of one message.
-//! If they belong to several contacts, the younger ones are merged into the oldest. So the contacts are the same for
-//! every order of arrival, as long as no contact reaches [`KEYS_MAX`] keys. At that limit, the order of arrival
-//! decides which of them are merged.
+//! Customers are told apart within a scope. All keys of one fact are of one customer, and so are all keys in the facts
+//! of one message. If such keys belong to several contacts, the younger contacts are merged into the oldest. So the
+//! contacts are the same for every order of arrival, as long as no contact reaches [`KEYS_MAX`] keys. At that limit,
+//! the order of arrival decides which contacts are merged.
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,7 +17,7 @@ use crate::{
     insight::{contact_key::ContactKey, vocabulary::Vocabulary},
 };
 
-/// Maximum number of keys of a customer. An id that a sender gives to everybody would else make all customers one.
+/// Maximum number of keys of a customer. Without it, an id that a sender gives to everybody would merge all customers.
 pub(super) const KEYS_MAX: usize = 64;
 /// Maximum number of keys in memory, enough for the active customers. They take some 13 MB, because only their digests
 /// are kept. At the limit all are dropped.
@@ -25,7 +25,8 @@ const CACHED_KEYS: usize = 400_000;
 /// Maximum number of pairs of source and store in memory. At the limit all are dropped.
 const CACHED_SCOPES: usize = 10_000;
 
-/// Sets the columns of a contact that follow from its messages. An answer at the time of a question answers it.
+/// Sets the columns of a contact that follow from its messages. A question counts as answered by an answer of the
+/// same time.
 const DERIVED: &str = "
     answered_at = (SELECT max(said_at) FROM message WHERE message.contact = contact.id AND role = 1),
     incoming_at = (SELECT max(at) FROM (
@@ -53,7 +54,7 @@ pub(super) struct ContactIds {
 /// Where customers are told apart: within a store of a tenant, or within a source.
 pub(super) struct ContactScope {
     pub id: i64,
-    /// The text for public ids; it does not depend on the file.
+    /// The scope as text, from which public ids are made. Unlike `id`, it is the same in every file.
     name: String,
 }
 
@@ -95,7 +96,7 @@ impl ContactChange {
 #[derive(Default)]
 pub(super) struct ContactChanges {
     changes: HashMap<i64, ContactChange>,
-    /// Contacts that were merged, and into which.
+    /// Merged contacts, each with the contact that it was merged into.
     merged: HashMap<i64, i64>,
     /// Contacts whose messages have changed.
     stale: HashSet<i64>,
@@ -174,9 +175,10 @@ impl Ledger {
         Ok(ContactScope { id, name })
     }
 
-    /// Returns the contact that has these keys; a new one is stored first. Contacts that share the keys are merged, and
-    /// get the keys that are new. If the merged contact would have more than [`KEYS_MAX`] keys, only the first key
-    /// decides, or, if it is new, becomes a contact of its own.
+    /// Returns the contact that has these keys. If no contact has any of them, a new one is stored first. Otherwise the
+    /// contacts that have some of the keys are merged, and the result gets the new keys. If it would have more than
+    /// [`KEYS_MAX`] keys, nothing is merged or added. Then only the first key decides; if that key is new, it gets a
+    /// contact of its own.
     pub(super) fn contact_of_keys(
         &mut self,
         changes: &mut ContactChanges,

@@ -30,7 +30,7 @@ struct OldContact {
     store: Option<String>,
     last_seq: u64,
     last_at: Timestamp,
-    /// The source of the last message, else any source.
+    /// The source of the customer's last message, or any source if there is no message.
     source: String,
 }
 
@@ -58,8 +58,8 @@ impl OldContact {
 }
 
 impl Ledger {
-    /// Moves the customers of format 2, which SQL left in `old_contact`, to their scopes and keys. A customer is put
-    /// into the store of the last event or, without a store, into the source of the last message.
+    /// Moves the customers of format 2, which SQL left in `old_contact`, to their scopes and keys. The scope of a
+    /// customer is the store of its last event. If no store is known, the scope is the source of its last message.
     pub(super) fn migrate_contacts(&mut self) -> rusqlite::Result<()> {
         let sql = "SELECT count(*) FROM sqlite_schema WHERE name = 'old_contact'";
         if self.connection.query_row(sql, [], |row| row.get::<_, i64>(0))? == 0 {
@@ -147,8 +147,8 @@ impl Ledger {
         })
     }
 
-    /// Sets the roles of stored messages to customers by the rules for answers. Returns the contacts whose messages
-    /// changed.
+    /// Applies the rules for answers to the stored messages that were sent to customers. Returns the contacts whose
+    /// messages changed.
     fn set_roles(&mut self) -> rusqlite::Result<HashSet<i64>> {
         self.connection.execute_batch(
             "CREATE TEMP TABLE IF NOT EXISTS answering_slice (id INTEGER PRIMARY KEY); DELETE FROM answering_slice;",

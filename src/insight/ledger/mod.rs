@@ -50,7 +50,7 @@ pub struct Ledger {
     words: WordIds,
     contacts: ContactIds,
     public_ids: PublicIdMaker,
-    /// The merchant of each source that has one in the configuration.
+    /// The `tenant` of each source that has one in the configuration.
     tenants: BTreeMap<String, String>,
     answers: AnswerRules,
     /// Whether messages of an owner and owner id are answers.
@@ -149,8 +149,8 @@ impl Ledger {
         self.mark("rebuild").map(|tip| tip.map(|tip| tip.try_into().unwrap_or_default()))
     }
 
-    /// Stores all events up to `through`, given in order of seq. Skips events up to the cursor, and events that bikhook
-    /// itself created.
+    /// Stores `events`, and moves the cursor to `through`. The caller must give all events after the cursor up to
+    /// `through`, in order of seq. Events up to the cursor, and events that bikhook itself created, are skipped.
     ///
     /// # Errors
     /// Returns SQLite errors; nothing is stored then.

@@ -1,5 +1,5 @@
-//! Once a day, deletes failure texts that no message uses and scopes without customers, and replaces unused words and
-//! slices.
+//! Once a day, replaces unused words and slices, and deletes scopes without customers and failure texts that no message
+//! uses.
 //!
 //! A vocabulary has the words of one kind, such as the stores. A slice is a combination of words by which messages are
 //! counted. A word or slice is unused if no message and no recent figure has it. In a vocabulary that is more than half
@@ -23,10 +23,10 @@ use super::{
 use crate::clock::Timestamp;
 
 impl Ledger {
-    /// Deletes failure texts that no message uses, and scopes without customers. A word or slice is unused if no message
-    /// and no figure since `before` has it. In a vocabulary that is more than half full, puts `other` in place of the
-    /// unused words. If the table of slices is more than half full, puts `other` in place of all words of the unused
-    /// slices. Does nothing if it already ran for the day of `before`.
+    /// Deletes failure texts that no message uses, and scopes without customers. In a vocabulary that is more than half
+    /// full, puts `other` in place of the unused words. If the table of slices is more than half full, puts `other` in
+    /// place of all words of the unused slices. A word or slice is unused if no message and no figure since `before`
+    /// has it. Does nothing if it already ran for the day of `before`.
     ///
     /// # Errors
     /// Returns SQLite errors; the failed transaction is rolled back.
@@ -128,7 +128,7 @@ impl Ledger {
     }
 
     /// For each pair in the table `folded`, moves the figures of the old id to the new id, in each table of figures
-    /// with this column.
+    /// that has `column` in its key.
     fn move_figures(&self, column: &str) -> rusqlite::Result<()> {
         for figures in TABLES {
             let (table, keys, _) = figures;

@@ -19,8 +19,8 @@ use crate::{clock::Timestamp, settings::Period};
 /// Maximum number of messages, of customers, and of events without a message that are deleted in one transaction.
 const PURGE_ROWS: usize = 2_000;
 
-/// Makes the questions that a message answers silent, before that message is deleted. A question that was received
-/// after its answer is kept for longer than the answer. Without this change, it would wait again.
+/// Sets the role of questions to silent before the message that answers them is deleted. A question that was received
+/// after its answer is kept for longer than the answer. Without this change, the customer would wait again.
 const ANSWERED: &str = "
     UPDATE message SET role = 3 WHERE role = 2
       AND contact = (SELECT contact FROM message WHERE id = ?1 AND role = 1)
@@ -62,7 +62,7 @@ impl Ledger {
             let occurrences = execute(&ledger.connection, sql, [ms, limit])?;
             more = old.len() == PURGE_ROWS || occurrences == PURGE_ROWS;
             if !more {
-                // Only now, no message and no occurrence refers to these customers.
+                // Old customers are deleted last, when no message and no row of `occurrence` refers to them.
                 more = ledger.purge_contacts(ms, limit)? == PURGE_ROWS;
             }
             let changed: HashSet<i64> = old.into_iter().filter_map(|(_, contact)| contact).collect();

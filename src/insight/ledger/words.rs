@@ -11,9 +11,9 @@ use super::{
 };
 use crate::event::{WORD_CHARS, excerpt};
 
-/// Maximum number of slices, without the extra slices of each source. At the limit, messages of a new combination of
-/// words are counted in an extra slice of their source. A source has one for each owner that BIK documents, and one for
-/// all other owners.
+/// Maximum number of slices, not counting extra slices. At the limit, messages of a new combination of words are
+/// counted in an extra slice of their source. Each source has an extra slice for each owner that BIK documents, and one
+/// for all other owners.
 pub(super) const MAX_SLICES: usize = 50_000;
 /// Maximum number of failure texts in memory. At the limit all are dropped.
 const CACHED_REASONS: usize = 10_000;

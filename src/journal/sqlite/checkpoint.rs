@@ -1,9 +1,10 @@
 //! Checkpoints, in a thread beside the writer: the checkpointer.
 //!
-//! When a checkpoint has copied the whole log, the next commit writes from the start of the log again and reuses its
-//! blocks. That matters because writing new blocks makes a sync slow. Under load, the writer adds frames faster than
-//! a checkpoint beside it can copy them. So the checkpointer copies what is there, and the writer copies the few
-//! remaining frames between two groups (the batches of one commit), while no reader of this process reads.
+//! When a checkpoint has copied the whole write-ahead log, the next commit writes from the start of the log again and
+//! reuses its blocks. That matters because writing new blocks makes a sync slow. Under load, the writer adds frames
+//! faster than a simultaneous checkpoint can copy them. So the checkpointer copies most frames. The writer copies the
+//! few remaining frames between two groups (a group is the batches of one commit), while no reader of this process
+//! reads.
 //!
 //! SQLite syncs the database file only when a checkpoint copies the last frame of the log. The writer copies that
 //! frame and waits for the sync. To keep this wait short, the checkpointer syncs the file after each of its own copies.
@@ -71,7 +72,7 @@ pub(super) fn spawn(
             round = round.wrapping_add(1);
             if round.is_multiple_of(ROUNDS_PER_TICK) {
                 let Some(ops) = ops.upgrade() else { return };
-                // If the queue is full, the writer is awake anyway.
+                // A tick only wakes the writer. If the queue is full, the writer is awake anyway.
                 drop(ops.try_send(WriterOp::Tick));
             }
             let due = not_before.is_none_or(|time| time <= Instant::now());
@@ -87,7 +88,7 @@ pub(super) fn spawn(
 
 /// The result of a copy.
 pub(super) enum CopyOutcome {
-    /// The copy ended for another reason than lack of space. Nearly always only a few frames are left.
+    /// The copy ended, but not for lack of space. In nearly all cases, few frames are left.
     Nearly,
     /// The database file cannot grow for lack of space.
     NoRoom,

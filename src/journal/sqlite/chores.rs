@@ -46,8 +46,8 @@ impl JournalWriter {
             }
             return;
         };
-        // `held_by` is a handler whose undelivered events retention must keep. Deleting events frees only pages inside
-        // the database file. That can end only the shortage `Reserve`, so only then a handler is named.
+        // `held_by` is a handler whose undelivered events retention must keep. It is set only for `Reserve`, because
+        // deleting events frees pages inside the database file, and no other shortage ends by such pages.
         let held_by = match shortage {
             Shortage::Reserve => self.held_by(),
             Shortage::FileSystem | Shortage::Refused => None,
@@ -124,9 +124,9 @@ impl JournalWriter {
         }
     }
 
-    /// Runs one slice of retention. An unreadable page pauses only the deletion. It does not stop intake, because
-    /// intake does not need the old events to be deleted. A restart would not help, because it would meet the same
-    /// page.
+    /// Deletes a limited number of expired rows. An unreadable page pauses only the deletion. It does not stop intake,
+    /// because intake does not need the old events to be deleted. A restart would not help, because it would meet the
+    /// same page.
     fn delete(&mut self) -> Result<(), (&'static str, rusqlite::Error)> {
         if self.deletion_paused.is_some_and(|until| Instant::now() < until) {
             return Ok(());

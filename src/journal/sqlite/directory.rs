@@ -69,7 +69,8 @@ fn place(key: &Key) -> (usize, u32) {
     (usize::from(shard), u32::from_le_bytes([a, b, c, d]))
 }
 
-/// Mixes the bits, because the table takes the position and the control byte from different ends of the hash.
+/// Spreads the 32 bits of a tag over the whole hash, because the table takes the position from the low bits of the hash
+/// and the control byte from the high bits.
 fn spread(tag: u32) -> u64 {
     u64::from(tag).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }

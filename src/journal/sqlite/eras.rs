@@ -11,7 +11,7 @@ use rusqlite::{Connection, params};
 
 use crate::clock::{Correction, Timestamp};
 
-/// Every era after the first, oldest first.
+/// Every era that a correction started, oldest first.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Eras(Vec<Era>);
 

@@ -17,7 +17,7 @@ use crate::{
     lock::{Lock, LockError},
 };
 
-/// The format that this version writes.
+/// The format that this version of bikhook writes.
 pub(super) const FORMAT: i64 = 4;
 /// "bikh" in ASCII, which identifies the database as a bikhook journal.
 const APPLICATION_ID: i64 = 0x6269_6b68;

@@ -71,8 +71,8 @@ impl<'a> CommitGroup<'a> {
         })
     }
 
-    /// Stores a batch: new events, conflicts, and undecodable input. A retry of a whole quarantine entry deletes that
-    /// entry. A retry with neither a new event nor a duplicate deletes nothing and quarantines nothing.
+    /// Stores a batch: new events, conflicts, and undecodable input. If the batch is a retry of a quarantine entry and
+    /// has neither a new event nor a duplicate, changes nothing. Any other retry of a whole entry deletes that entry.
     pub(super) fn append(&mut self, batch: &AppendBatch) -> rusqlite::Result<AppendReceipt> {
         let mut receipt = AppendReceipt::default();
         let mut conflicts = Vec::new();
@@ -90,7 +90,7 @@ impl<'a> CommitGroup<'a> {
             }
         }
         if let Some(retried) = batch.retried {
-            // No element was new or a duplicate, so the quarantine entry stays as it is.
+            // Without a new event or a duplicate, the quarantine entry stays as it is.
             if receipt.accepted + receipt.duplicates == 0 {
                 return Ok(receipt);
             }

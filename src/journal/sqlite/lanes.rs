@@ -17,12 +17,13 @@ use crate::{
     journal::{Aside, Ends, Enrolment, LaneId, LaneStart, NewDead, Omission, OmissionCause, notice},
 };
 
-/// The longest plausible time from [`NewDead::at`] to the settle of the dead letter. A longer time shows that the clock
-/// of the lane differs from the clock of the journal.
+/// The longest plausible time from [`NewDead::at`] to the settle of the dead letter. The two times are from different
+/// clocks: that of the lane and that of the journal. A longer time shows that the clocks differ.
 const SETTLED_WITHIN_MS: i64 = 3_600_000;
 
 /// SQL that marks events past the cursor as settled, before their dead letters are deleted. After a restart, only the
-/// marks show that these events are settled. `ids` is a list of ids in parentheses, or a query for them.
+/// marks show that these events are settled. `ids` is a list of dead letter ids, or a query for such ids, in
+/// parentheses.
 pub(super) fn mark_settled(ids: &str) -> String {
     format!(
         "INSERT OR IGNORE INTO mark (name, value)
@@ -31,9 +32,9 @@ pub(super) fn mark_settled(ids: &str) -> String {
     )
 }
 
-/// SQL that records why events were not delivered, before their dead letters are deleted. The handler's own lane may
-/// have delivered an event that became a dead letter of a replay, so there only an existing record is updated. `ids` is
-/// as in [`mark_settled`]; `at` and `by` are SQL values.
+/// SQL that records why events were not delivered, before their dead letters are deleted. For a dead letter of a
+/// replay, it only updates an existing record, because the handler's own lane may have delivered the event. `ids` is as
+/// in [`mark_settled`]; `at` and `by` are SQL values.
 pub(super) fn record_deleted(ids: &str, cause: OmissionCause, at: &str, by: &str) -> [String; 2] {
     let cause = cause.as_str();
     [
@@ -163,7 +164,7 @@ impl Lanes {
         }
     }
 
-    /// Writes the lanes of new handlers. [`Self::apply_enrolment`] applies them after the commit.
+    /// Writes the lanes of new handlers. [`Self::apply_enrolment`] applies the result after the commit.
     pub(super) fn enrol(
         &self,
         connection: &Connection,
@@ -288,8 +289,8 @@ impl Lanes {
         ids.iter().map(i64::to_string).collect::<Vec<_>>().join(", ")
     }
 
-    /// The seq above which retention must keep every event, and the handler that needs them. `None` if no handler needs
-    /// any.
+    /// The seq above which retention must keep every event, and the handler that needs these events. `None` if no
+    /// handler is configured.
     pub(super) fn needed_above(&self, connection: &Connection) -> rusqlite::Result<Option<(u64, Arc<str>)>> {
         let mut lowest: Option<(u64, Arc<str>)> = None;
         let mut first_aside = connection.prepare_cached("SELECT min(seq) FROM aside WHERE lane = ?1")?;
@@ -385,7 +386,8 @@ fn write_dead<'a>(
     for dead in &ends.dead {
         new.extend(store_dead(connection, lane, dead, now)?.map(|id| (id, dead)));
     }
-    // The event may have had an earlier dead letter that was dropped.
+    // The event is delivered now. If an earlier dead letter of it was dropped, a record says that it was not delivered.
+    // Delete this record.
     let withdraw =
         "DELETE FROM omitted WHERE (lane, last, first) IN (SELECT lane, seq, seq FROM dead WHERE id = ?1)";
     each(connection, &ends.revived, withdraw)?;
@@ -415,8 +417,8 @@ fn store_dead(
     now: Moment,
 ) -> rusqlite::Result<Option<i64>> {
     let event = &dead.event;
-    // The time of the dead letter is from a separate clock of the lane, which a correction of the trusted clock does
-    // not change. If that time is later than the settle, or too long before it, the time of the settle counts.
+    // `dead.at` is from the clock of the lane. A correction of the journal's clock does not change that clock. If
+    // `dead.at` is later than the settle, or too long before it, the time of the settle is stored instead.
     let is_plausible = (0..=SETTLED_WITHIN_MS).contains(&now.at.ms_since(dead.at));
     let died_at = if is_plausible { dead.at } else { now.at };
     let values = params![
@@ -434,8 +436,8 @@ fn store_dead(
         now.era
     ];
     if lane.replay != 0 {
-        // If this replaces a dead letter of the handler's own lane, the own lane did not deliver the event. This record
-        // is not shown as long as the dead letter exists, and is updated or deleted together with it.
+        // If a dead letter of the handler's own lane is replaced, record that this lane did not deliver the event. The
+        // record is not shown as long as the dead letter exists, and is updated or deleted together with it.
         connection
             .prepare_cached(
                 "INSERT INTO omitted (lane, first, last, cause, at, user)
@@ -501,7 +503,7 @@ mod tests {
         }
     }
 
-    /// The lanes of the handler "crm" in a file without events, and one of them.
+    /// The lanes of the handler "crm" in a file without events, and the id of one lane.
     fn lanes() -> (Connection, Lanes, LaneId) {
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch(include_str!("schema.sql")).unwrap();

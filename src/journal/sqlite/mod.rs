@@ -81,8 +81,8 @@ pub struct SqliteJournal {
 
 impl SqliteJournal {
     /// Runs `read` on a blocking thread. `read` gets its rows in pages. Each page is one read transaction, with a
-    /// connection of the pool. During a page, a lock keeps the writer from resetting the log, so `read` should decode
-    /// the rows after the page.
+    /// connection of the pool. During this transaction, a lock keeps the writer from resetting the write-ahead log. So
+    /// `read` should decode the rows after the transaction, to keep the transaction short.
     async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&PageReader) -> Result<T, Error> + Send + 'static,

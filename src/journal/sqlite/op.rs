@@ -30,7 +30,7 @@ pub(super) enum WriterOp {
 pub(super) struct Append {
     /// When the batch was queued.
     pub since: Instant,
-    /// The batch; its `hold` is dropped with it.
+    /// The batch. Dropping it also drops `batch.hold`, a guard of the caller.
     pub batch: AppendBatch,
     pub reply: ReplySender<AppendReceipt, AppendError>,
 }
@@ -60,7 +60,7 @@ pub(super) enum JournalChange {
     ChangeReplay(i64, ReplayState),
     /// Delete quarantine entries, by id.
     DropQuarantined(Vec<i64>),
-    /// Trust the wall clock, and confirm it for deletion by age.
+    /// Trust the wall clock. The time that decides which rows have expired may then catch up with it.
     AcceptClock,
     /// Changes nothing. It is answered once all earlier operations are durable.
     Flush,

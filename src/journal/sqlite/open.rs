@@ -44,7 +44,8 @@ impl SqliteJournal {
     /// and compares the clock with the last known time.
     ///
     /// # Errors
-    /// Returns a [`JournalOpenError`]. If the file is in use, newer or foreign, nothing was changed.
+    /// Returns a [`JournalOpenError`]. If the file is in use, has a newer format, or is not a journal, nothing was
+    /// changed.
     pub fn open_with(
         settings: Settings,
         metrics: Arc<Metrics>,
@@ -61,7 +62,7 @@ impl SqliteJournal {
         if let Some(known) = restored.known {
             clock.start(known);
         }
-        // From here on `durable` syncs the commits.
+        // From here on the module `durable` syncs the commits, so SQLite need not.
         connection.pragma_update(None, "synchronous", "NORMAL").map_err(engine)?;
         let page_bytes =
             connection.pragma_query_value(None, "page_size", |row| row.get(0)).map_err(engine)?;

@@ -60,8 +60,8 @@ pub(super) fn refusal(
     if old == new {
         return Ok(Some(RenameRefusal::Same));
     }
-    // A lane that was only enrolled has one row in the cursor history (table `settle`), whose `upto` is the cursor. It
-    // has no rows in the other tables.
+    // A lane without progress since its enrolment has one row in the cursor history (table `settle`), whose `upto` is
+    // the cursor. It has no rows in `aside` and `dead`.
     let progressed = "SELECT 1 FROM lane WHERE handler = ?1 AND (replay <> 0
            OR EXISTS (SELECT 1 FROM settle WHERE settle.lane = lane.id AND upto <> lane.cursor)
            OR EXISTS (SELECT 1 FROM aside WHERE aside.lane = lane.id)

@@ -1,6 +1,6 @@
 //! Checks that the files at the journal's path are still the open ones and contain all that was written to them.
 //!
-//! Writes and syncs also succeed on a file that something else deleted, replaced or cut short. Therefore the paths are
+//! Writes and syncs succeed even on a file that something else deleted, replaced or cut short. Therefore the paths are
 //! checked before each answer with status 200 (three calls of `statx`), and the write-ahead log is checked after each
 //! commit. If the log was cut short, SQLite does not notice: it writes the next frames where the log ended before, and
 //! the gap is filled with zeros. Each frame repeats the salts of the log's header; zeros do not. So the salts of two
@@ -158,7 +158,7 @@ impl Presence {
         read.is_ok() && frames.all(is_frame)
     }
 
-    /// True if SQLite itself counts fewer frames, because a checkpoint of another process has emptied the log.
+    /// True if SQLite counts fewer than `frames` frames. Then a checkpoint of another process has emptied the log.
     fn was_started_over(&self, frames: u32) -> bool {
         let known = self.file.checkpointer().ok().and_then(|connection| {
             let noop =

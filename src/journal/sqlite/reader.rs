@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// Maximum number of rows in a page. A page of events searches at most this many seqs.
+/// Maximum number of rows in a page. A page of events is selected from at most this many seqs.
 pub(super) const PAGE: u64 = 1_000;
 /// A claim or page takes no further event once it has this many bytes.
 const PAGE_BYTES: usize = 4 << 20;
@@ -74,8 +74,8 @@ impl RawEvent {
 
 const EVENT: &str = "SELECT seq, received_at, source, raw, behind FROM event";
 
-/// Takes at most `max` rows, at most one page, and no further row after [`PAGE_BYTES`]. Also returns the seq of the
-/// last row, if one of these limits ended the search.
+/// Reads rows until it has `max` rows, [`PAGE`] rows or [`PAGE_BYTES`]. If it stops at one of these limits, it also
+/// returns the seq of the last row.
 fn take(mut found: Rows<'_>, max: usize) -> rusqlite::Result<(Vec<RawEvent>, Option<u64>)> {
     let max = max.clamp(1, PAGE as usize);
     let mut rows = Vec::new();

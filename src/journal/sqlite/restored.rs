@@ -73,8 +73,8 @@ fn last_known(connection: &Connection, received_at: i64) -> rusqlite::Result<Opt
         .optional()?;
     let noted = mark(connection, "clock")?;
     // The latest of these times counts. `received_at` and the noted time are of the current era. The last settle may be
-    // of an earlier era, so it counts only if no time was noted. Each correction notes the time, so without a noted
-    // time there is only one era.
+    // of an earlier era, so it counts only if no time was noted. Each correction of the clock begins an era and notes
+    // the time, so without a noted time there is only one era.
     let at = noted.into_iter().chain([received_at]).chain(last_settle.filter(|_| noted.is_none())).max();
     let deletion = mark(connection, "deletion")?.map(Timestamp::from_ms);
     Ok(at.filter(|at| *at != 0).map(|at| LastKnown {

@@ -24,7 +24,7 @@ const RUNS: u64 = 256;
 /// A group evicts no further key run once it has evicted this many keys more than it adds.
 const KEYS_AT_ONCE: u64 = 32_768;
 const SETTLES_KEPT: Period = Period::days(7);
-/// Interval between checks while there is nothing to delete.
+/// Interval between checks while less than a slice can be deleted.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// Interval between purges of dead letters, quarantine and old settles.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
@@ -118,8 +118,8 @@ impl JournalWriter {
             mark.execute(params!["seq", self.tip])?;
             mark.execute(params!["received_at", self.received_at.as_ms()])?;
         }
-        // The next start continues from this deletion time, which may advance by at most 24 hours per hour. If it were
-        // not noted, restarts could advance it faster.
+        // `now` decides which rows have expired. It advances by at most 24 hours per hour, and the next start continues
+        // from the noted value. Without that, restarts could make it advance faster.
         self.note("deletion", now)?;
         let more = sweep && self.sweep_rows(now)?;
         self.connection.execute_batch("COMMIT")?;
@@ -129,7 +129,7 @@ impl JournalWriter {
             retention.low = to + 1;
         }
         if !full_slice && !more {
-            // Wait for more rows. Otherwise each group would cost a second commit, which deletes only a few rows.
+            // Wait for more rows. Otherwise a second commit would follow each group and delete only a few rows.
             retention.idle_since = Some(Instant::now());
         }
         if sweep && !more {
@@ -217,8 +217,8 @@ impl JournalWriter {
         Ok(evicted)
     }
 
-    /// Deletes old settles, dead letters and quarantine entries, and what is recorded about deleted events. Returns
-    /// whether there may be more.
+    /// Deletes old settles, dead letters and quarantine entries, and the omissions of deleted events. Returns whether
+    /// there may be more to delete.
     fn sweep_rows(&self, now: Timestamp) -> rusqlite::Result<bool> {
         // A dead letter that is marked for retry is deleted only if its handler is not configured, because then no lane
         // retries it.
@@ -234,9 +234,9 @@ impl JournalWriter {
         let mut more = false;
         for (sql, kept) in [
             (
-                // Each lane also keeps its last expired row, because the range of the next row begins after the `upto`
-                // of that row. Every sweep selects these rows without deleting them, so the LIMIT has one more row per
-                // lane.
+                // The last expired row of each lane is kept, because the range of the lane's next row begins after the
+                // `upto` of the expired one. Every sweep selects these kept rows again, so the LIMIT has one more row
+                // per lane.
                 "DELETE FROM settle WHERE at < (SELECT at FROM horizon WHERE era = settle.era)
                    AND (SELECT next.at < (SELECT at FROM horizon WHERE era = next.era)
                         FROM settle AS next WHERE next.lane = settle.lane

@@ -62,19 +62,19 @@ pub(super) struct SpaceMeasurement {
 }
 
 impl SpaceMeasurement {
-    /// Available bytes, including the reserve, by the stricter of both limits.
+    /// Available bytes, including the reserve: the smaller of the two sums that are compared with the reserve.
     pub(super) const fn room(&self) -> u64 {
         let (all, outside) = (self.free.saturating_add(self.pages), self.outside());
         if all < outside { all } else { outside }
     }
 
-    /// The free space of the file system plus half of the reserve. The sum equals the reserve when the free space is
-    /// half of the reserve.
+    /// The free space of the file system plus half of the reserve. To compare this sum with the reserve is to compare
+    /// the free space with half of the reserve.
     const fn outside(&self) -> u64 {
         self.free.saturating_add(self.reserve - self.reserve / 2)
     }
 
-    /// The limit that is reached, if any. With `was_short` a margin is added.
+    /// The limit that is reached, if any. If `was_short`, a margin is added to both limits.
     fn shortage(&self, was_short: bool) -> Option<Shortage> {
         let margin = if was_short { (self.reserve / MARGIN_PART).max(MARGIN_LEAST_BYTES) } else { 0 };
         let bound = self.reserve.saturating_add(margin);

@@ -25,7 +25,7 @@ pub struct Settings {
     /// Free space at which intake stops, including the free pages of the database file: see the module `room`. Default:
     /// 1 GiB or 5 % of the file system, whichever is smaller.
     pub disk_reserve: Option<Size>,
-    /// How long an append may wait before the disk counts as stalled: the deadline of a request. Not a key of
+    /// How long an append may wait before the disk counts as stalled. It is `deadline` of `[http]`, not a key of
     /// `[journal]`.
     #[serde(skip)]
     pub deadline: Period,

@@ -53,7 +53,7 @@ pub(super) struct SharedState {
     pub pages: RwLock<()>,
     /// Idle connections that read pages.
     pub readers: Mutex<Vec<Connection>>,
-    /// When the oldest waiting append of each stage was queued.
+    /// For each stage of an append: when the oldest append in that stage was queued.
     pub waiting: Waiting,
     /// The identity of the journal's files as they were opened.
     pub presence: Presence,

@@ -76,8 +76,8 @@ pub(super) fn spawn(
 }
 
 fn watch(shared: &SharedState, deadline: Duration, ended: &Receiver<()>) {
-    // When the stall began, and when it may end at the earliest. Each check that finds a wait over the deadline moves
-    // that end to `deadline` after the check.
+    // The start of the stall, and its earliest possible end. That end is `deadline` after the last check that found a
+    // wait over the deadline.
     let mut stalled: Option<(Instant, Instant)> = None;
     while ended.recv_timeout(CHECK_INTERVAL) == Err(RecvTimeoutError::Timeout) && !shared.ended() {
         let now = Instant::now();

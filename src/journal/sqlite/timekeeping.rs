@@ -1,5 +1,5 @@
 //! Timekeeping by the writer: it compares the trusted clock with the wall clock every second, starts a clock era for
-//! each correction, and notes the time for the next start.
+//! each correction, and stores the current time, which the next start of the receiver needs.
 
 use std::time::{Duration, Instant};
 
@@ -8,16 +8,16 @@ use crate::clock::{ClockStatus, Correction};
 
 /// Interval between comparisons of the two clocks.
 const COMPARE_EVERY: Duration = Duration::from_secs(1);
-/// Interval between notes of the last known time.
+/// The interval at which the current time is stored.
 const NOTE_EVERY: Duration = Duration::from_secs(60);
 
-/// Deletion by age counts as catching up, for example after downtime, while the deletion time is at least this far
-/// behind the trusted time.
+/// Deletion by age measures age against the deletion time. While that time is at least this far behind the trusted
+/// time, deletion counts as catching up, for example after downtime.
 const CATCHING_UP_MS: i64 = 3_600_000;
 
 impl JournalWriter {
-    /// Makes a correction that is due, updates the metrics, and once per minute notes the time for the next start. Does
-    /// nothing if the last comparison was less than a second ago.
+    /// Makes a correction that is due, updates the metrics, and once per minute stores the current time. Does nothing
+    /// if the last comparison was less than a second ago.
     pub(super) fn compare_clocks(&mut self) {
         let now = Instant::now();
         let is_due = |at: Option<Instant>, every| at.is_none_or(|at| now.duration_since(at) >= every);
@@ -44,7 +44,7 @@ impl JournalWriter {
         }
     }
 
-    /// Commits a correction, which is due an hour after the last jump of the wall clock.
+    /// Commits a correction that is due because the wall clock has not jumped for an hour.
     fn correct(&mut self, correction: Correction) -> rusqlite::Result<()> {
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
         let era = self.begin_era(self.tip + 1, &correction, "agreed")?;
@@ -60,8 +60,8 @@ impl JournalWriter {
         self.connection.execute_batch("COMMIT")
     }
 
-    /// Called when the disk is full. Logs that deletion by age is delayed, if the wall clock is in doubt or not
-    /// confirmed, or if deletion is still catching up.
+    /// Called when the disk is full. If the wall clock is in doubt or not confirmed, or if deletion by age is still
+    /// catching up, logs that this deletion is delayed.
     pub(super) fn warn_deletion_delayed(&self) {
         let ClockStatus { now, deletion, trusted, unconfirmed_until, .. } = self.clock.status();
         let behind_ms = now.ms_since(deletion);

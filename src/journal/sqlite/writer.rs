@@ -391,8 +391,8 @@ impl JournalWriter {
             tracing::warn!(%error, "current time could not be stored in the journal");
         }
         drop(self.durable);
-        // If the log was deleted or moved, it is still open here with all its frames. So they can be copied into the
-        // database.
+        // If the write-ahead log was deleted or moved, this connection still has it open. So all its frames can be
+        // copied into the database.
         if matches!(self.shared.tampering.get(), Some(Tampering::LogGone(_))) {
             match checkpoint::finish(&self.connection, &self.shared) {
                 Ok(true) => {
