@@ -195,9 +195,10 @@ impl<S: Site> Drop for OpenGuard<S> {
 /// Why a connection, or one stage of it, ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ConnectionEnd {
-    /// The head goes to hyper, because it is complete, too large or invalid.
+    /// The head is complete, too large or invalid. It goes to hyper, which serves or rejects the request.
     HeadReady,
-    /// The connection is idle, or its next head is unfinished. hyper and its buffers are dropped.
+    /// The connection stays open without hyper and its buffers: it has been idle for a while, or its next head is
+    /// unfinished.
     Detached,
     ByHyper,
     ByPeer,
@@ -211,7 +212,7 @@ async fn await_head(stream: &TcpStream, head: &mut Head, member: &Member) -> Con
     let pulse = member.pulse();
     loop {
         if !head.is_empty() {
-            pulse.has_read(); // the bytes are new, or hyper read them with the last request
+            pulse.has_read(); // starts the head timeout, also for bytes that hyper read with the last request
             member.hold_head(head.capacity());
         }
         let deadline = pulse.deadline().unwrap_or_else(Instant::now);

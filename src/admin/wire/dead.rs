@@ -18,7 +18,7 @@ use crate::{
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct DeadList {
     pub dead: Vec<DeadRow>,
-    /// `before` of the next page; null on the last page.
+    /// The value of the query parameter `before` for the next page; null on the last page.
     pub next: Option<i64>,
 }
 

@@ -76,7 +76,7 @@ pub(crate) struct Paused {
     pub paused: Option<Pause>,
 }
 
-/// The handler, and whether it was paused.
+/// The handler, and whether it was paused before this request.
 #[derive(Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Resumed {
     pub handler: Arc<str>,

@@ -82,7 +82,8 @@ pub(super) fn of_api(asked: &str, error: &ApiError) -> NatsFailure {
 /// Advice if JetStream does not answer or is not enabled.
 pub(super) const ENABLE: &str = "start nats-server with -js, or enable JetStream for the account";
 
-/// The failure for a NATS message that was not sent or not acknowledged. `pattern` matches every possible subject.
+/// The failure for a NATS message that was not sent or not acknowledged. `pattern` matches
+/// every subject that the setting `subject` can produce.
 pub(super) fn of_publish(pattern: &str, error: &PublishError) -> NatsFailure {
     use PublishErrorKind as Kind;
     let text = FailureText::read(&error.to_string());
