@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::{
     Cli, Error,
-    auth::instructions,
+    auth::{instructions, reachable},
     log::ProcessLog,
     settings::{generated_credentials, warn},
     signals::Signals,
@@ -53,25 +53,28 @@ pub(super) fn run(cli: &Cli) -> Result<(), Error> {
     served
 }
 
-/// Prints the URLs of the sources. If this process generated secrets, prints only the sources that got them, with the
-/// secrets. Otherwise, points to `bikhook auth`. Configured secrets are never shown, because the output may be a log.
+/// Prints the URL of each source and of the page, and the secrets that this process generated. Configured secrets are
+/// never shown, because the output may be a log.
 fn print_ready(
     sources: &BTreeMap<String, SourceSettings>,
     generated: &BTreeMap<String, SourceSettings>,
     addresses: app::Addresses,
 ) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    if generated.is_empty() {
-        for source in sources.values() {
-            writeln!(out, "bikhook is ready: http://{}{}", addresses.http, source.path)?;
-        }
-        writeln!(out, "`bikhook auth` shows what to paste into BIK's developer portal.")?;
-    } else {
+    if !generated.is_empty() {
         writeln!(
             out,
             "bikhook is ready. Paste this into BIK's developer portal (shown once; `bikhook auth` shows it again):"
         )?;
         write!(out, "{}", instructions(generated, addresses.http))?;
     }
+    for source in sources.iter().filter(|(name, _)| !generated.contains_key(*name)).map(|(_, source)| source)
+    {
+        writeln!(out, "bikhook is ready: http://{}{}", addresses.http, source.path)?;
+    }
+    if generated.is_empty() {
+        writeln!(out, "`bikhook auth` shows what to paste into BIK's developer portal.")?;
+    }
+    writeln!(out, "Page: http://{}/", reachable(addresses.admin))?;
     out.flush()
 }

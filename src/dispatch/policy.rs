@@ -7,20 +7,21 @@ use crate::{event::Class, settings::Period};
 pub(super) const BATCH_TRIES: u32 = 3;
 /// This many messages in doubt, with no success in between, make the destination unwell.
 pub(super) const DOUBTS: usize = 10;
-/// An event is set aside after this many failures about it, if others succeed in between. A destination that fails only
-/// now and then rarely fails this often for the same event, so the event is the likely cause.
+/// An event is set aside after this many failures that it may have caused, if others succeed in between. A destination
+/// that fails only now and then rarely fails this often for the same event, so the event is the likely cause.
 pub(super) const EVENT_TRIES: u32 = 3;
-/// The wait after the first failure about an event; it doubles after the second.
+/// The wait after the first failure that an event may have caused. After the second failure, the wait is twice as long.
 const SOON_MS: i64 = 250;
 /// If the destination answers but accepts no message, the lane searches its backlog for one that it accepts. This is
 /// the longest wait between two searches.
 const SEARCH_MS: i64 = 30_000;
-/// Maximum number of messages that a search tries for the first time, if the destination refused the earlier ones.
+/// Maximum number of untried messages in a search, if the first event in doubt was refused, or failed in another way
+/// that a retry does not resolve.
 const SEARCH_REFUSED: usize = 1_000;
-/// Maximum number of messages that a search tries for the first time, if the earlier ones failed in another way.
+/// Maximum number of untried messages in a search, if a retry may resolve the failure of the first event in doubt.
 const SEARCH_FAILED: usize = 100;
-/// A lane with this many events in its window, most of them in doubt, claims no more for a search or a probe. It still
-/// claims events to deliver, up to the limits of [`window`].
+/// A lane with this many events in its window, most of them in doubt, claims no more events for a search or a probe. It
+/// still claims events to deliver, up to the limits of [`window`].
 pub(super) const DOUBTED_MAX: usize = 10_000;
 /// If there is no room to set an event aside, that event stays in the window and stops the cursor. Counted from that
 /// event, the lane adds at most this many events to the window. After that, it adds only single events, as probes. The
@@ -39,8 +40,8 @@ pub(super) const UNREADABLE_MS: i64 = 30_000;
 /// Failed tries of a retried dead letter before it waits for the next retry request.
 pub(super) const DEAD_RETRY_TRIES: u32 = 5;
 /// A lane that has caught up waits this long before it claims again, so that new events can be delivered together.
-/// Otherwise each event could be a delivery of its own. That would slow intake if the destination syncs each delivery
-/// to the journal's disk.
+/// Otherwise each event could be a delivery of its own. If the destination is on the journal's disk and syncs each
+/// delivery, that would slow intake.
 pub(super) const GATHER_MS: i64 = 10;
 /// A replay waits while one of the handler's own lanes is more than this many events behind.
 pub(super) const YIELD_LAG: u64 = 10_000;
@@ -71,13 +72,14 @@ pub(super) fn aside_wait_ms(settings: &Settings, failures: u32, jitter: f64) -> 
     backoff_ms(settings.aside_first, settings.aside_max, failures, jitter)
 }
 
-/// The longest wait that [`aside_wait_ms`] returns. A longer stored wait comes from a wrong clock.
+/// The longest wait of a set-aside event, from [`aside_wait_ms`] or requested by the destination. A longer stored wait
+/// comes from a wrong clock.
 pub(super) fn longest_aside_wait_ms(settings: &Settings) -> i64 {
-    backoff_ms(settings.aside_max, settings.aside_max, 1, 1.0)
+    backoff_ms(settings.aside_max, settings.aside_max, 1, 1.0).max(LONGEST_REQUESTED_MS)
 }
 
-/// The wait after a failure about an event. It is short for the first two retries, because the failure may be random;
-/// then it is as long as for an unwell destination.
+/// The wait after a failure that an event may have caused. It is short for the first two retries, because the failure
+/// may be random; then it is as long as for an unwell destination.
 pub(super) fn event_wait_ms(settings: &Settings, attempts: u32, jitter: f64) -> i64 {
     let first = settings.probe_first.as_ms();
     match attempts {
@@ -92,15 +94,14 @@ pub(super) fn search_wait_ms(settings: &Settings, failures: u32, jitter: f64) ->
     probe_wait_ms(settings, failures, jitter).min(SEARCH_MS)
 }
 
-/// How many messages the next search tries for the first time. The number doubles with each failed search, up to a
-/// maximum.
+/// Maximum number of untried messages in the next search. It doubles with each failed search, up to a limit.
 pub(super) fn search_events(searches: u32, refused: bool) -> usize {
     let most = if refused { SEARCH_REFUSED } else { SEARCH_FAILED };
     (DOUBTS << searches.min(16)).min(most)
 }
 
-/// Returns whether an event counts as delivered although every attempt failed, because one attempt had no answer, and
-/// the destination has said twice that it has the event.
+/// Returns whether an event counts as delivered although every attempt failed. It does if one attempt had no answer,
+/// and at least two answers said that the destination already has the event or is processing it.
 pub(super) const fn is_delivered(unanswered: bool, repetitions: u32) -> bool {
     unanswered && repetitions >= 2
 }
@@ -183,8 +184,8 @@ pub(super) fn replay_share(concurrency: usize, quick: usize, taken: usize) -> us
 }
 
 /// Returns two limits for the events of a window. A lane does not claim while it has more ready events than the first
-/// limit. A claim fills the window up to the second limit. With several slots the limits are higher, because events
-/// that wait for an earlier one of their message count as ready.
+/// limit. A claim fills the window up to the second limit. With several slots, the limits per slot are higher, because
+/// events that wait for an earlier one of their message count as ready, but cannot use a slot yet.
 pub(super) const fn window(batch: usize, share: usize) -> (usize, usize) {
     match share {
         0 | 1 => (batch, batch * 2),

@@ -26,8 +26,8 @@ fn bikhook(folder: &Path) -> Command {
 /// Starts it there, and returns its output until it is ready.
 fn greeting(folder: &Path, command: Command) -> String {
     let receiver = Receiver::start(command, &folder.join("log"), &folder.join("data/journal.db.lock"));
-    // The greeting comes after the line of the log that is waited for.
-    eventually("it does not greet", || receiver.said().contains("`bikhook auth` shows"));
+    // The greeting comes after the line of the log that is waited for, and this is the greeting's last line.
+    eventually("it does not greet", || receiver.said().contains("Page: http://"));
     receiver.said()
 }
 
@@ -66,6 +66,29 @@ fn a_start_shows_only_secrets_that_it_generated() {
     let said = greeting("new = { key = { generate = \"data/new\" } }\n");
     assert!(said.contains(&made("new")), "{said}");
     assert!(!said.contains("kept-elsewhere") && !said.contains(&password), "{said}");
+}
+
+#[test]
+fn a_start_shows_the_url_of_each_source_and_of_the_page() {
+    let home = tempfile::tempdir().unwrap();
+    let config = home.path().join("bikhook.toml");
+    let source = |name: &str, key: &str| {
+        format!("[sources.{name}]\npath = \"/{name}\"\ncredentials = {{ one = {{ key = {key} }} }}\n")
+    };
+    let configured = "{ env = \"KEY\" }";
+    let generated = "{ generate = \"data/key\" }";
+    let text =
+        ["[handlers.log]\nkind = \"log\"\n", &source("crm", configured), &source("shop", generated)].concat();
+    fs::write(&config, text).unwrap();
+    // The first start generates the key of one source, the second does not.
+    for _ in 0..2 {
+        let mut command = bikhook(home.path());
+        command.arg("--config").arg(&config).env("KEY", "kept-elsewhere");
+        let said = greeting(home.path(), command);
+        for url in ["/crm\n", "/shop", "Page: http://127.0.0.1:"] {
+            assert!(said.contains(url), "{url}: {said}");
+        }
+    }
 }
 
 #[test]

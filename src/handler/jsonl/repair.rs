@@ -76,7 +76,8 @@ struct Copied {
     torn_bytes: u64,
     /// The longest run of zeros, in bytes.
     zeros: u64,
-    /// True if there is a control character outside of complete lines. No line of this handler contains one.
+    /// True if the damaged bytes include a control character other than zero and the line break. No line of this
+    /// handler contains such a character.
     is_binary: bool,
 }
 
@@ -181,13 +182,22 @@ fn set_beside(path: &Path) -> io::Result<PathBuf> {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
             // The file system may have no hard links, so make a copy.
             Err(_) => {
-                let mut to = OpenOptions::new().write(true).create_new(true).mode(0o640).open(&beside)?;
-                io::copy(&mut File::open(path)?, &mut to)?;
-                to.sync_all()?;
+                let to = OpenOptions::new().write(true).create_new(true).mode(0o640).open(&beside)?;
+                if let Err(error) = copy_to(path, to) {
+                    // Without this, each attempt on a full disk would leave an incomplete copy. The error of the copy
+                    // is returned, because it is the cause.
+                    drop(fs::remove_file(&beside));
+                    return Err(error);
+                }
                 return Ok(beside);
             }
         }
     }
+}
+
+fn copy_to(path: &Path, mut to: File) -> io::Result<()> {
+    io::copy(&mut File::open(path)?, &mut to)?;
+    to.sync_all()
 }
 
 #[cfg(test)]
@@ -240,6 +250,16 @@ mod tests {
         let copied = copy_lines(&path, &to, 600).unwrap();
         assert_eq!(fs::read(&to).unwrap(), [one, three, four].concat());
         assert_eq!((copied.kept_lines, copied.cut_lines, copied.damaged_bytes), (3, 1, 996));
+    }
+
+    #[test]
+    fn a_failed_copy_leaves_no_file() {
+        let dir = tempfile::tempdir().unwrap();
+        // A directory can be neither linked nor read.
+        let path = dir.path().join("events.jsonl");
+        fs::create_dir(&path).unwrap();
+        assert!(set_beside(&path).is_err());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -73,7 +73,12 @@ impl Link {
 
     /// Returns whether the next delivery may use the connection: no problem is known, and no delivery was cancelled.
     pub(super) fn is_sound(&self) -> bool {
-        *self.state.borrow() == State::Sound && !self.given_up.is_so()
+        !self.has_trouble() && !self.given_up.is_so()
+    }
+
+    /// Returns whether the connection has a known problem. Acknowledgements may then be missing.
+    pub(super) fn has_trouble(&self) -> bool {
+        *self.state.borrow() != State::Sound
     }
 
     /// Marks the connection as broken. Call this method if the server does not answer in time, because the server may
@@ -116,7 +121,7 @@ fn denial(said: &str) -> NatsFailure {
 }
 
 /// The client's options. A client that reconnects sends its buffered messages, although they were reported as failed.
-/// So the client may try to reconnect only once. The limit is not 0, because 0 would mean no limit.
+/// So reconnecting has the lowest limit that the library offers: one attempt. A limit of 0 would mean no limit.
 fn options(settings: &Settings, tell: watch::Sender<State>) -> Result<ConnectOptions, Failure> {
     let mut options = ConnectOptions::new()
         .name("bikhook")
@@ -156,8 +161,8 @@ fn options(settings: &Settings, tell: watch::Sender<State>) -> Result<ConnectOpt
     Ok(options)
 }
 
-/// Chooses the server for the only attempt to reconnect. Without this callback, the client would log an error when that
-/// attempt fails.
+/// Chooses the server for the only attempt to reconnect. If that attempt fails, a client that chooses the server itself
+/// logs an error. A client with this callback does not.
 async fn the_one_at_once(servers: Vec<Server>, _info: ServerInfo) -> Option<ReconnectToServer> {
     let server = servers.into_iter().next()?;
     Some(ReconnectToServer { addr: server.addr, delay: Some(Duration::ZERO) })

@@ -104,7 +104,7 @@ impl Kind for Nats {
         let attempt = link.given_up.attempt();
         let mut published = publish::publish(&link, &self.settings, &self.name, events).await;
         if self.settings.create_stream && matches!(published, Err(NatsFailure::NoStream(_))) {
-            // The stream may have been deleted since the connection was made, so `check` creates it again.
+            // The stream may have been deleted since the connection was made, so `stream::check` creates it again.
             let left: Vec<Delivery> =
                 events.iter().filter(|delivery| !delivery.is_accepted()).cloned().collect();
             published = match stream::check(&link, &self.settings).await {

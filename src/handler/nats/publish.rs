@@ -16,7 +16,7 @@ use super::{
     link::Link,
 };
 
-/// Maximum length of the source, the event name and the id in a header, in characters.
+/// Maximum length of a header value that holds the source, the event name or the id, in characters.
 const HEADER_CHARS: usize = 200;
 
 const KEY: HeaderName = HeaderName::from_static("Bikhook-Key");
@@ -70,7 +70,7 @@ async fn send(
             Ok(ack) => acks.push((delivery, ack)),
             Err(error) => {
                 let trouble = failed(error);
-                if !link.is_sound() {
+                if link.has_trouble() {
                     return Err(trouble);
                 }
                 failure = Some(trouble);
@@ -83,9 +83,9 @@ async fn send(
             Ok(_) => delivery.mark_accepted(),
             Err(error) => {
                 let trouble = failed(error);
-                // If the connection is not sound, do not wait for the other acknowledgements, because each may take its
-                // whole timeout.
-                if !link.is_sound() {
+                // After a problem of the connection, do not wait for the other acknowledgements, because each may take
+                // its whole timeout.
+                if link.has_trouble() {
                     return Err(failure.unwrap_or(trouble));
                 }
                 failure.get_or_insert(trouble);

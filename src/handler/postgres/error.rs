@@ -129,7 +129,7 @@ impl Error {
             ErrorClass::Timeout | ErrorClass::Connection => true,
             // A statement timed out or was cancelled, so the database is available.
             ErrorClass::State("57014") => false,
-            ErrorClass::State(state) => ["57", "53", "08"].contains(&&state[..2]),
+            ErrorClass::State(state) => is_one_of(state, &["57", "53", "08"]),
             ErrorClass::Pooler(_) | ErrorClass::Unfit | ErrorClass::Tls | ErrorClass::Protocol => false,
         }
     }
@@ -184,16 +184,19 @@ fn causes(error: &tokio_postgres::Error, is_so: impl Fn(&io::Error) -> bool) -> 
         .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(&is_so))
 }
 
+/// Returns whether the SQLSTATE belongs to one of these classes. A class is the first two characters of an SQLSTATE.
+fn is_one_of(state: &str, classes: &[&str]) -> bool {
+    classes.iter().any(|class| state.starts_with(class))
+}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let (class, text) = (error.class().to_string(), error.text());
         match error.class() {
             ErrorClass::Pooler(refusal) => Self::misconfigured(class, text).advised(refusal.advice),
             // The events cause these errors: an invalid value, a violated constraint, or an exception of a trigger.
-            ErrorClass::State(state) if ["22", "23", "P0"].contains(&&state[..2]) => {
-                Self::refuse(class, text)
-            }
-            ErrorClass::State(state) if ["28", "3D", "3F", "42"].contains(&&state[..2]) => {
+            ErrorClass::State(state) if is_one_of(state, &["22", "23", "P0"]) => Self::refuse(class, text),
+            ErrorClass::State(state) if is_one_of(state, &["28", "3D", "3F", "42"]) => {
                 Self::misconfigured(class, text)
             }
             ErrorClass::Tls | ErrorClass::Unfit => Self::misconfigured(class, text),

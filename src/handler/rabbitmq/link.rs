@@ -9,7 +9,7 @@
 //! the same address may lead to another broker.
 
 use std::{
-    sync::{Mutex as StdMutex, PoisonError},
+    sync::{Arc, Mutex as StdMutex, PoisonError, Weak},
     time::Duration,
 };
 
@@ -53,67 +53,92 @@ pub(super) struct Link {
     name: String,
     address: Address,
     target: Target,
-    connection: Mutex<Option<Connection>>,
-    idle: StdMutex<Vec<Channel>>,
+    open: Mutex<Option<Open>>,
     pub(super) given_up: GivenUp,
+}
+
+/// An open connection, and its channels that no delivery uses.
+struct Open {
+    connection: Connection,
+    idle: Arc<IdleChannels>,
+}
+
+#[derive(Default)]
+struct IdleChannels(StdMutex<Vec<Channel>>);
+
+/// A channel that a delivery uses. If it is dropped, the channel is closed.
+pub(super) struct LentChannel {
+    pub(super) channel: Channel,
+    connection: ConnectionStatus,
+    /// Dangling if the connection of the channel is not to be used again.
+    idle: Weak<IdleChannels>,
+}
+
+impl LentChannel {
+    /// Makes the channel available for reuse, unless its connection is not to be used again. Nothing may be in flight
+    /// on the channel.
+    pub(super) fn give_back(self) {
+        if let Some(idle) = self.idle.upgrade() {
+            idle.lock().push(self.channel);
+        }
+    }
+
+    /// Waits until the broker blocks publishers. AMQP messages published then would wait without limit.
+    pub(super) async fn blocked(&self) {
+        while !self.connection.blocked() {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}
+
+impl IdleChannels {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Channel>> {
+        // No code panics while it holds this lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Option<Channel> {
+        let mut idle = self.lock();
+        std::iter::from_fn(|| idle.pop()).find(|channel| channel.status().connected())
+    }
 }
 
 impl Link {
     pub(super) fn new(handler: &str, address: Address, target: Target) -> Self {
         let name = format!("bikhook {handler}");
-        let (connection, idle) = (Mutex::new(None), StdMutex::new(Vec::new()));
-        Self { name, address, target, connection, idle, given_up: GivenUp::default() }
+        Self { name, address, target, open: Mutex::default(), given_up: GivenUp::default() }
     }
 
     /// Returns a channel with publisher confirms. Connects if needed.
-    pub(super) async fn channel(&self) -> Result<Channel, Failure> {
-        let mut held = self.connection.lock().await;
+    pub(super) async fn channel(&self) -> Result<LentChannel, Failure> {
+        let mut held = self.open.lock().await;
         if self.given_up.take() {
-            // The channels of other deliveries keep the connection open until these deliveries end.
+            // Other deliveries may still use this connection. It stays open as long as their channels exist.
             *held = None;
         }
-        let sound = held.as_ref().filter(|connection| connection.status().connected());
-        let connection = if let Some(connection) = sound {
+        let sound = held.as_ref().filter(|open| open.connection.status().connected());
+        let open = if let Some(open) = sound {
             // Keep a blocked connection, because a new one would be blocked too. The AMQP messages already sent on this
             // one are delivered later.
-            if connection.status().blocked() {
+            if open.connection.status().blocked() {
                 return Err(failure::blocked());
             }
-            if let Some(channel) = self.take_idle() {
-                return Ok(channel);
-            }
-            connection
+            open
         } else {
-            self.idle().clear();
             *held = None;
-            &*held.insert(self.connect().await?)
+            let connection = self.connect().await?;
+            &*held.insert(Open { connection, idle: Arc::default() })
         };
-        let opened = open_channel(connection).await;
+        let (connection, idle) = (open.connection.status().clone(), Arc::downgrade(&open.idle));
+        let channel = match open.idle.take() {
+            Some(channel) => Ok(channel),
+            None => open_channel(&open.connection).await,
+        };
         // A connection on which no channel can be opened is useless.
-        opened.inspect_err(|_error| *held = None).map_err(|error| failure::of(&error, Phase::Setup))
-    }
-
-    /// Takes a channel back for reuse. Nothing may be in flight on the channel.
-    pub(super) fn give_back(&self, channel: Channel) {
-        self.idle().push(channel);
-    }
-
-    /// Waits until the broker blocks publishers. AMQP messages published then would wait without limit.
-    pub(super) async fn blocked(&self) {
-        let status = self.connection.lock().await.as_ref().map(|connection| connection.status().clone());
-        while !status.as_ref().is_some_and(ConnectionStatus::blocked) {
-            tokio::time::sleep(LOOK).await;
-        }
-    }
-
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Channel>> {
-        // No code panics while it holds this lock.
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn take_idle(&self) -> Option<Channel> {
-        let mut idle = self.idle();
-        std::iter::from_fn(|| idle.pop()).find(|channel| channel.status().connected())
+        let channel = channel.inspect_err(|_error| *held = None);
+        channel
+            .map(|channel| LentChannel { channel, connection, idle })
+            .map_err(|error| failure::of(&error, Phase::Setup))
     }
 
     async fn connect(&self) -> Result<Connection, Failure> {

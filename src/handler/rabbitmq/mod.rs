@@ -17,7 +17,7 @@ mod publish;
 mod settings;
 
 use super::{Delivery, Failure, Kind, OpenError, Template, Wrong, ca::Ca, waves::waves};
-use link::{Link, Target};
+use link::{LentChannel, Link, Target};
 use message::{Form, Message};
 use settings::{Keys, Settings, literal};
 
@@ -90,7 +90,7 @@ impl Kind for RabbitMq {
     }
 
     async fn look(&self) -> Result<(), Failure> {
-        self.link.channel().await.map(|channel| self.link.give_back(channel))
+        self.link.channel().await.map(LentChannel::give_back)
     }
 
     async fn deliver(&self, events: &[Delivery]) -> Result<(), Failure> {
@@ -109,16 +109,16 @@ impl RabbitMq {
     async fn publish(&self, events: &[Delivery], messages: Vec<Message>) -> Result<(), Failure> {
         // After a failure the channel is dropped, because late confirms must not be taken for those of the next
         // delivery.
-        let channel = self.link.channel().await?;
+        let lent = self.link.channel().await?;
         let mut messages = messages.into_iter();
         for wave in waves(events) {
             let together = messages.by_ref().take(wave.len()).collect();
             tokio::select! {
-                published = publish::all(&channel, wave, together) => published?,
-                () = self.link.blocked() => return Err(failure::blocked()),
+                published = publish::all(&lent.channel, wave, together) => published?,
+                () = lent.blocked() => return Err(failure::blocked()),
             }
         }
-        self.link.give_back(channel);
+        lent.give_back();
         Ok(())
     }
 }

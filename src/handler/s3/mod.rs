@@ -65,6 +65,12 @@ impl Kind for S3 {
         if keys.access_key_id.is_some() != keys.secret_access_key.is_some() {
             return Err(Wrong::new(&[], "set both `access_key_id` and `secret_access_key`, or neither"));
         }
+        if keys.session_token.is_some() && keys.access_key_id.is_none() {
+            return wrong(
+                "session_token",
+                "needs `access_key_id` and `secret_access_key`, which it belongs to",
+            );
+        }
         if keys.interval > MAX_INTERVAL {
             return wrong("interval", &format!("must be at most {MAX_INTERVAL}: a delivery waits for it"));
         }

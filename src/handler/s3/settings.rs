@@ -34,8 +34,8 @@ pub(crate) struct Settings {
     pub(super) access_key_id: Option<String>,
     /// The secret of `access_key_id`; both are given together.
     pub(super) secret_access_key: Option<Secret>,
-    /// The session token, for temporary credentials.
-    session_token: Option<Secret>,
+    /// The session token of `access_key_id`, if these credentials are temporary.
+    pub(super) session_token: Option<Secret>,
     #[serde(default)]
     pub(super) compress: Compress,
     /// How long to wait after an object before the next one is put, while events accumulate.

@@ -207,6 +207,30 @@ async fn a_set_aside_event_waits_for_earlier_ones_of_its_message() {
 }
 
 #[tokio::test]
+async fn a_set_aside_event_waits_as_long_as_the_destination_asks() {
+    let asks = || Failure::Retry {
+        class: "status 503".to_owned(),
+        error: "later".into(),
+        after: Some(HOUR),
+        about: About::Event,
+    };
+    let mut world = World::new(Script::new(failing(&[1], asks))).await;
+    // Less than the destination asks for.
+    world.settings.aside_max = Period(Duration::from_secs(10));
+    let alone = Aside { order_key: None, ..set_aside(1, false, Timestamp::default()) };
+    world.with_set_aside(vec![alone], 2).await;
+    let mut lane = world.lane(Class::Other).await;
+    let attempts = |world: &World| world.script.calls().iter().filter(|seqs| seqs.contains(&1)).count();
+    let turns = tokio::time::timeout(SECOND * 20, world.turn_for(&mut lane, SECOND));
+    turns.await.expect("it rests");
+    assert_eq!(attempts(&world), 1);
+    world.turn_for(&mut lane, HOUR - SECOND * 10).await;
+    assert_eq!(attempts(&world), 1, "no attempt within the hour that the destination asks for");
+    world.turn_for(&mut lane, SECOND * 20).await;
+    assert_eq!(attempts(&world), 2);
+}
+
+#[tokio::test]
 async fn a_set_aside_event_that_cannot_be_read_keeps_nothing_else_back() {
     let mut world = World::new(Script::well()).await;
     let alone = |seq| Aside { order_key: None, ..set_aside(seq, false, Timestamp::default()) };

@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
+    future::poll_fn,
     ops::RangeInclusive,
+    pin::Pin,
+    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -240,6 +243,36 @@ async fn a_broker_without_room_is_retried_and_has_everything_in_the_end() {
     seqs.dedup();
     let first = |seq| seqs.iter().position(|known| *known == seq).unwrap();
     assert!((1..8).all(|seq| first(seq) < first(seq + 1)), "{seqs:?}");
+}
+
+/// Polls the delivery once, and returns whether it is still in flight.
+async fn is_in_flight<F: Future + ?Sized>(delivery: &mut Pin<Box<F>>) -> bool {
+    poll_fn(|context| Poll::Ready(delivery.as_mut().poll(context).is_pending())).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_of_a_cancelled_delivery_closes_after_the_others() {
+    let server = RabbitMq::start_new();
+    let handler = open_at(&server.url(), "routing_key = \"events\"\ndeclare = true").await.unwrap();
+    handler.deliver(&deliveries(1..=1)).await.unwrap();
+    server.signal(Signal::STOP);
+    let [other, cancelled, next] = [2, 3, 4].map(|seq| deliveries(seq..=seq));
+    let mut other = handler.deliver(&other);
+    assert!(is_in_flight(&mut other).await);
+    {
+        let mut cancelled = handler.deliver(&cancelled);
+        assert!(is_in_flight(&mut cancelled).await);
+    }
+    let mut next = handler.deliver(&next);
+    assert!(is_in_flight(&mut next).await, "it makes a new connection");
+    server.signal(Signal::CONT);
+    let (other, next) = tokio::join!(other, next);
+    other.unwrap();
+    next.unwrap();
+    eventually("the first connection is still open", || {
+        server.control(&["--silent", "list_connections", "pid"]).lines().count() == 1
+    });
+    handler.deliver(&deliveries(5..=5)).await.unwrap();
 }
 
 #[tokio::test]

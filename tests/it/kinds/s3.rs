@@ -63,6 +63,7 @@ pub const FIXTURE: Fixture = Fixture {
         ("bucket = \"b\"\nprefix = \"a//b\"", "prefix"),
         ("bucket = \"b\"\nendpoint = \"minio:9000\"", "https://"),
         ("bucket = \"b\"\naccess_key_id = \"k\"", "secret_access_key"),
+        ("bucket = \"b\"\nsession_token = \"t\"", "session_token"),
         ("bucket = \"b\"\ninterval = \"1m\"", "interval"),
         ("bucket = \"b\"\ncompress = \"rar\"", "compress"),
         ("bucket = \"b\"\nca = \"no-such.pem\"", "no-such.pem"),

@@ -151,12 +151,13 @@ impl RabbitMq {
         kill_process_group(Pid::from_child(self.node.as_ref().unwrap()), signal).unwrap();
     }
 
-    /// Runs `rabbitmqctl`, for example to add a user.
-    pub fn control(&self, arguments: &[&str]) {
+    /// Runs `rabbitmqctl`, for example to add a user, and returns its output.
+    pub fn control(&self, arguments: &[&str]) -> String {
         let mut command = Command::new("/usr/lib/rabbitmq/bin/rabbitmqctl");
         self.name_to(&mut command);
         let done = command.args(arguments).output().unwrap();
         assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap()
     }
 
     fn name_to(&self, command: &mut Command) {
