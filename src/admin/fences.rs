@@ -7,7 +7,8 @@
 //! A foreign page that is open in an operator's browser can send requests to the admin side in two ways. The first is
 //! DNS rebinding: the page makes its own host name resolve to loopback. The `Host` check rejects such a name. It
 //! accepts loopback addresses, because DNS cannot rebind an IP address. The second is a cross-origin request. The
-//! `Origin` check rejects it, and a browser does not send JSON to another origin without a CORS preflight.
+//! `Origin` check rejects it. The content type is checked as well. Except for forms, it must be JSON, which a browser
+//! does not send to another origin without a CORS preflight.
 //!
 //! The forms of the admin page are not JSON. So the browser must say that a form comes from the same origin, and the
 //! form must have a valid CSRF token (`page::form`).

@@ -16,8 +16,8 @@ use crate::{
 const EVENTS_MAX: usize = 20;
 
 impl ShownContent {
-    /// Reads the content of a message from its events, given by their seqs in ascending order. `None` if no event that
-    /// the journal still has contains it.
+    /// Reads the content of a message from its events, given by their seqs in ascending order. `None` if the journal
+    /// has no event with the content, or no longer has such an event.
     pub(super) async fn read(
         journal: &dyn Journal,
         message: &MessageRow,

@@ -59,7 +59,8 @@ impl<T: TakeParameters, S: Sync> FromRequestParts<S> for Parameters<T> {
 /// an error.
 pub(super) struct UrlQuery {
     given: Vec<(String, String)>,
-    /// The OpenAPI descriptions of the parameters taken so far; `None` if the query is that of a request.
+    /// The OpenAPI descriptions of the parameters taken so far. `Some` only in [`UrlQuery::descriptions_of`]; `None`
+    /// while a request is handled.
     descriptions: Option<Vec<Value>>,
 }
 
@@ -216,8 +217,8 @@ impl UrlQuery {
     fn describe(&mut self, name: &str, description: &str, schema: impl FnOnce() -> Schema) {
         if let Some(descriptions) = &mut self.descriptions {
             let schema = schema();
-            // Only `words` sets `uniqueItems`. Its array is one parameter with commas; any other array is a repeated
-            // parameter.
+            // Only `words` sets `uniqueItems`. Its values are given in one parameter, separated by commas. The values
+            // of any other array are given by repeating the parameter.
             let commas = schema.get("uniqueItems").is_some();
             let mut parameter =
                 json!({"name": name, "in": "query", "description": description, "schema": schema});
@@ -254,7 +255,7 @@ impl<T: FromStr, S: Sync> FromRequestParts<S> for Segment<T> {
     }
 }
 
-/// Parses a path segment as a `T`: a number, or a `String`, which never fails.
+/// Parses a path segment as a `T`: a number or a `String`. Parsing a `String` never fails.
 pub(super) fn parse_number<T: FromStr>(
     name: impl Into<Cow<'static, str>>,
     text: &str,

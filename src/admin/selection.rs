@@ -81,7 +81,7 @@ pub struct FilteredPage {
 
 /// A page ends after this many reads of the journal.
 const READS: usize = 20;
-/// A page also ends with the event that reaches this many bytes of payload.
+/// A page also ends with the event that brings the payloads on the page to this many bytes in total.
 pub(super) const PAGE_BYTES: usize = 4 << 20;
 /// Events per read.
 const CHUNK: usize = 1_000;

@@ -1,6 +1,6 @@
 //! Starts the parts of the application, connects them, and stops them.
 //!
-//! Start: bind the listeners, so that a caller waits instead of being refused; generate missing secrets; open the
+//! Start: bind the listeners, so that an early connection waits and is not refused; generate missing secrets; open the
 //! journal and enrol every handler; open intake; start the lanes, insight and the admin side. Each lane opens its
 //! handler in the background, so a destination can neither delay intake nor make the start fail.
 //!
@@ -102,8 +102,8 @@ pub struct Addresses {
     pub admin: SocketAddr,
 }
 
-/// Serves until `stop` resolves, then stops gracefully. Calls `ready` once events are accepted and the lanes run. A
-/// `stop` during the start ends the start.
+/// Serves until `stop` resolves, then stops gracefully. Calls `ready` once intake is open and the lanes run. A `stop`
+/// during the start ends the start.
 ///
 /// # Errors
 /// Returns an [`Error`] if the application cannot start, or if the journal or a task fails.
@@ -125,7 +125,8 @@ pub async fn serve(
         admin: operator.local_addr().unwrap_or(config.admin.listen),
     };
     // Bind first, then store the generated credentials. Only the start that stores a credential prints it, and a start
-    // that cannot bind prints nothing.
+    // that cannot bind prints nothing. In the other order, a failed bind would leave a stored credential that no start
+    // prints.
     config.store_generated()?;
     let journal = tokio::select! {
         opened = open_journal(&config, &metrics) => opened?,

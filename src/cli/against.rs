@@ -41,7 +41,7 @@ struct HandlerPreview<'a> {
     incoming: usize,
     /// How many of `takes` would not be delivered, because the mask leaves no valid event.
     lost: usize,
-    /// The wanted events by event name.
+    /// The number of wanted events with each event name.
     names: BTreeMap<String, usize>,
     /// Pointers in `where` and `mask` that match nothing in any tested event.
     #[serde(rename = "nowhere", skip_serializing_if = "Vec::is_empty")]

@@ -1,4 +1,4 @@
-//! Sends the requests that retry or drop dead letters and quarantine entries, and prints the result.
+//! Sends the requests that retry dead letters, or drop dead letters or quarantine entries. Prints the result.
 
 use std::io::Write;
 
@@ -38,7 +38,7 @@ impl Changeable {
         done: &str,
         json: bool,
     ) -> Result<(), Error> {
-        // The command line selects rows, so there is at least one body.
+        // The commands require ids or a handler, so there is at least one body.
         let Some((first, others)) = bodies.split_first() else { return Ok(()) };
         let mut sum: ChangeAnswer = client.post(&[self.path, verb], first)?;
         for body in others {

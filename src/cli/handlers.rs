@@ -44,12 +44,12 @@ enum HandlersCommand {
     Pause(HandlerPauseArgs),
     /// Resume a paused handler at its cursors
     Resume(HandlerArgs),
-    /// Rename a handler that is no longer configured: its cursors, dead letters, set-aside events, replays and pause
+    /// Rename a handler that is no longer configured: its pause, cursors, dead letters, set-aside events and replays
     /// move to the new name
     Rename(HandlerRenameArgs),
     /// Immediately retry all events that wait for a retry, for example after a repair
     Retry(HandlerArgs),
-    /// Turn the events that the destination refuses now into dead letters; this is recorded in the log
+    /// Turn the events that the destination currently refuses into dead letters; this is recorded in the log
     Believe(HandlerBelieveArgs),
 }
 
@@ -208,7 +208,8 @@ fn list(args: &HandlersArgs, cli: &Cli) -> Result<(), Error> {
     Ok(out.flush()?)
 }
 
-/// The row of a handler as a whole. It has the dead letters, because they are counted per handler and not per lane.
+/// The row of a handler as a whole. This row has the number of dead letters, because they are counted per handler and
+/// not per lane.
 fn whole(handler: &str, kind: Option<&str>, dead: u64) -> [String; HEADER.len()] {
     let [state, cursor, lag, waits, aside, delivered, next_try, last_failure] =
         std::array::from_fn(|_| NOT_APPLICABLE.to_owned());

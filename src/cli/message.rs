@@ -14,8 +14,8 @@ use crate::{
 
 #[derive(clap::Args)]
 pub(super) struct MessageArgs {
-    /// BIK's messageId; `bikhook events` and `bikhook dead list` show it in the column MESSAGE, and so does the admin
-    /// page after "Show personal data"
+    /// BIK's messageId. `bikhook events` and `bikhook dead list` show it in the column MESSAGE. The admin page shows it
+    /// after you press "Show personal data"
     #[arg(value_name = "MESSAGE_ID")]
     id: String,
     /// Print one JSON object per line: one for each source that has a message with this id

@@ -48,7 +48,7 @@ use settings::ConfigError;
 #[command(version, about, propagate_version = true)]
 pub struct Cli {
     /// The configuration file. Without this option, BIKHOOK_CONFIG names the file; if neither is set, the defaults
-    /// apply. BIKHOOK_… variables override its keys
+    /// apply. BIKHOOK_… variables override the keys of the file and the defaults
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(subcommand)]

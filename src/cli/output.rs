@@ -63,7 +63,7 @@ pub(super) fn print_rows<T: DeserializeOwned, const N: usize>(
 }
 
 /// Prints rows of figures as a table: the first `words` columns are left-aligned text, the others right-aligned
-/// numbers. An empty table says so.
+/// numbers. If there are no rows, prints `none` below the header.
 pub(super) fn figure_table(
     out: &mut impl Write,
     header: &[String],
@@ -85,13 +85,13 @@ pub(super) fn figure_table(
     Ok(out.flush()?)
 }
 
-/// Prints an object as JSON, or its members, one per line, in the order of `keys`.
+/// Prints an object as JSON, or its members that are in `keys`, one per line, in the order of `keys`.
 pub(super) fn print_object(json: bool, row: Box<RawValue>, keys: &[&str]) -> Result<(), Error> {
     let out = &mut stdout();
     if json { lines(out, &[row]) } else { print_members(out, &row, keys) }
 }
 
-/// Prints the members of an object, one per line, in the order of `keys`.
+/// Prints the members of an object that are in `keys`, one per line, in the order of `keys`.
 pub(super) fn print_members(out: &mut impl Write, row: &RawValue, keys: &[&str]) -> Result<(), Error> {
     let members: BTreeMap<String, &RawValue> = parse(row)?;
     let width = keys.iter().map(|key| key.len()).max().unwrap_or_default() + 2;
@@ -116,7 +116,7 @@ pub(super) fn parse_rows<'a, T: Deserialize<'a>>(rows: &'a [Box<RawValue>]) -> R
     rows.iter().map(|row| parse(row)).collect()
 }
 
-/// A progress bar with this many steps, on standard error if it is a terminal. It is cleared when it is dropped.
+/// A progress bar with this many steps, on standard error if that is a terminal. Dropping the bar clears it.
 pub(super) fn bar(steps: u64) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:30} {percent}% {msg} ({eta} left)");
     ProgressBar::new(steps).with_style(style.unwrap_or_else(|_wrong| ProgressStyle::default_bar()))

@@ -33,7 +33,7 @@ pub(super) fn run(args: &RebuildArgs, cli: &Cli) -> Result<(), Error> {
     })
 }
 
-/// Shows the progress until the rebuild ends. Returns the last answer.
+/// Shows the progress until the rebuild ends. Returns the receiver's last answer.
 fn watch(client: &Client, mut row: Box<RawValue>) -> Result<Box<RawValue>, Error> {
     let InsightProgress { cursor: from, rebuilding_to: Some(to), .. } = parse(&row)? else { return Ok(row) };
     let bar = bar(to.saturating_sub(from));

@@ -170,7 +170,7 @@ impl ReplayStartArgs {
     }
 }
 
-/// Shows the progress until the replay ends. Returns the last answer.
+/// Shows the progress until the replay ends. Returns the receiver's last answer.
 fn watch(client: &Client, started: &ReplayReport) -> Result<Box<RawValue>, Error> {
     let id = started.id.to_string();
     let bar = bar(started.progress().1);

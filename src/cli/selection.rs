@@ -38,7 +38,7 @@ pub(super) struct ContentArgs {
     /// Only these event names; * and ? are wildcards (may be repeated)
     #[arg(long = "event", value_name = "NAME")]
     events: Vec<String>,
-    /// Only these statuses, such as read; failed also selects undelivered and bounced (may be repeated)
+    /// Only these statuses, such as `read`; `failed` also selects `undelivered` and `bounced` (may be repeated)
     #[arg(long = "status", value_name = "STATUS")]
     statuses: Vec<String>,
     /// Only these message ids (may be repeated)
@@ -49,7 +49,7 @@ pub(super) struct ContentArgs {
     phones: Vec<String>,
 }
 
-/// Parses a time of an option: a time, a date, a period before now such as `2h`, `today`, or `yesterday`.
+/// Parses the value of a time option: a time, a date, `today`, `yesterday`, or a period before now, such as `2h`.
 pub(super) fn time(text: &str) -> Result<Timestamp, String> {
     time_at(text, clock::now())
 }

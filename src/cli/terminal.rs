@@ -19,7 +19,7 @@ pub(super) fn output() -> Box<dyn Write + Send> {
 /// so that an escaped line of JSON keeps its meaning. Bytes that are not UTF-8 become escapes such as `\xff`.
 struct Escaped<W> {
     out: W,
-    /// The first bytes of a character whose other bytes have not been written yet.
+    /// The first bytes of a character. The next call of `write` is expected to bring its other bytes.
     rest: Vec<u8>,
 }
 

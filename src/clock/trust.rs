@@ -20,9 +20,9 @@ const TOLERANCE_MS: i64 = 10 * 60_000;
 /// The wall clock may be trusted again after this time without another jump, and deletion may catch up after this time
 /// since the start.
 const AGREEMENT_MS: i64 = 3_600_000;
-/// The longest plausible downtime. A wall clock that is more than this ahead of the previous run's noted time is in
-/// doubt at the start. A correction forward by more than this does not change the age of stored rows; any other
-/// correction does.
+/// The longest plausible downtime. At the start, the wall clock is in doubt if it is more than this ahead of the last
+/// time that the previous run noted ([`LastKnown::noted`]). A correction forward by more than this does not change the
+/// age of stored rows; any other correction does.
 const DOWNTIME_MS: i64 = 30 * 24 * 3_600_000;
 /// The maximum speed of the deletion time while it catches up, in hours per hour.
 const CATCH_UP: i64 = 24;

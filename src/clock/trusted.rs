@@ -109,9 +109,9 @@ impl Clock {
         log_finding(finding, reading);
     }
 
-    /// Returns the correction to make if the wall clock is in doubt, and either an operator has `accepted` it or an
-    /// hour has passed without another jump. The journal records the correction and then applies it with
-    /// [`Clock::correct`].
+    /// Returns a correction if the wall clock is in doubt and may be trusted again. It may be trusted again if an
+    /// operator has `accepted` it, or after an hour without another jump. The journal records the correction and then
+    /// applies it with [`Clock::correct`].
     pub fn correction(&self, accepted: bool) -> Option<Correction> {
         let reading = self.0.machine.read();
         self.compare(reading).correction(reading, accepted)
@@ -126,7 +126,7 @@ impl Clock {
     }
 
     /// Confirms the wall clock after a start at which the deletion time was behind. The deletion time may then catch
-    /// up. Returns `false` if it does not wait for a confirmation.
+    /// up. Returns `false` if the deletion time was not waiting for a confirmation.
     pub fn confirm(&self) -> bool {
         let reading = self.0.machine.read();
         self.compare(reading).confirm(reading)

@@ -30,8 +30,8 @@ const EXAMPLES: [&str; 10] = [
     "your-token",
 ];
 
-/// Folders in which orchestrators mount secrets. Every user can read the files there. No warning is needed, because the
-/// container has only one user.
+/// Folders in which orchestrators mount the secrets of a container. Every user of the container can read the files
+/// there. No warning is needed, because a container has only one user.
 const MOUNTED: [&str; 2] = ["/run/secrets", "/var/run/secrets"];
 
 const ANYBODY_READS: u32 = 0o004;

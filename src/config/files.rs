@@ -54,7 +54,7 @@ pub(super) fn check(
     }
 }
 
-/// Maps the resolved path of a file to its use, as a text for messages such as `by the journal`.
+/// Maps the resolved path of a file to its use. The use is a part of an error message, such as `by the journal`.
 #[derive(Default)]
 struct Owners {
     of: BTreeMap<PathBuf, String>,

@@ -62,7 +62,7 @@ impl<'de> Deserialize<'de> for StartAt {
     }
 }
 
-/// The keys that every handler has, besides those of its filter and of `dispatch`.
+/// The keys that every handler has, without the keys of `FilterSettings` and `dispatch::Settings`.
 const OWN_KEYS: [&str; 4] = ["kind", "start", "dead_letters", "mask"];
 
 /// The keys that every handler has.

@@ -51,8 +51,8 @@ impl LogSettings {
     }
 }
 
-/// Checks each level, then the directives as a whole. `EnvFilter` takes a mistyped level for the name of a module, and
-/// then logs nothing of other modules.
+/// Checks each level, then the directives as a whole. `EnvFilter` alone would take a mistyped level for the name of a
+/// module, and then log nothing of other modules.
 fn wrong_level(directives: &str) -> Option<Wrong> {
     const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
     let levels = directives.split(',').filter(|word| !word.contains(['=', '[', ':']));

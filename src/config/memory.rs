@@ -93,7 +93,7 @@ impl MemoryLimit {
         Self::found(Path::new("/proc"), Path::new("/sys/fs/cgroup"))
     }
 
-    /// The lowest limit of the cgroup, of the cgroups above it, and of the machine.
+    /// The lowest of the limits of the process's cgroup, of the cgroups above it, and of the machine.
     fn found(proc: &Path, cgroups: &Path) -> Option<Self> {
         let own = fs::read_to_string(proc.join("self/cgroup")).unwrap_or_default();
         let of_cgroup = own.lines().filter_map(|line| cgroup_limit(line, cgroups)).min();

@@ -190,8 +190,8 @@ fn fill_in_handler(root: &mut Table) {
     }
 }
 
-/// Adds the source [`DEFAULT_SOURCE`] with a generated credential, unless the variables set another source, or set
-/// `auth` or a credential of [`DEFAULT_SOURCE`].
+/// Adds the source [`DEFAULT_SOURCE`] with a generated credential, to a configuration whose file has no sources. Does
+/// nothing if the variables set another source, or set `auth` or a credential of [`DEFAULT_SOURCE`].
 fn fill_in_source(root: &mut Table) {
     let sources = reading::table_at(root, &["sources"]);
     let only_bik = sources.is_none_or(|sources| sources.keys().all(|name| name == DEFAULT_SOURCE));

@@ -26,8 +26,8 @@ const DEPTH_MAX: u32 = 80;
 #[derive(Default)]
 pub(super) struct MaskedText {
     text: String,
-    /// Pairs of an offset in the file and the number of bytes by which the masked text is shorter up to that offset. It
-    /// is shorter if an asterisk replaces a character of several bytes.
+    /// Each pair is an offset in the file, and the number of bytes that the masked text has lost up to there. It loses
+    /// bytes where an asterisk replaces a character of several bytes.
     shifts: Vec<(usize, usize)>,
 }
 

@@ -199,8 +199,9 @@ impl Shape {
         }
     }
 
-    /// Returns whether `rest`, the remaining part of a variable's name, names a table: a section, a source, credential
-    /// or handler of the configuration, or a single word that could be the name of a new one.
+    /// Returns whether `rest`, the remaining part of a variable's name, names a table, such as a section, a source, a
+    /// credential or a handler. A source, credential or handler that is not in the configuration counts only if its
+    /// name is a single word.
     pub(super) fn is_table(&self, rest: &str, there: Option<&Table>) -> bool {
         match self {
             Self::Keys(_) | Self::Named(_) if rest.is_empty() => true,

@@ -67,7 +67,8 @@ impl Trouble {
             Failure::Misconfigured { class, error, about } => {
                 (class, error, None, about, Gravity::Misconfigured)
             }
-            // Perhaps only one resource is gone, so other messages are tried before the handler pauses.
+            // Perhaps only something that the events of this delivery need is gone. So other messages are tried before
+            // the handler pauses.
             Failure::Gone { class, error } => (class, error, None, About::Event, Gravity::Gone),
         };
         Self { class, error: error.whole(), after, about, gravity }

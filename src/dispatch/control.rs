@@ -129,9 +129,9 @@ impl DispatchControl {
         self.send(handler, |_| Some(Command::Retry)).await
     }
 
-    /// Makes each lane of a handler turn events into dead letters until the lane's next success. This concerns every
-    /// event up to the seq `upto` that fails with the class in [`LaneStatus::refused`]. Returns these classes of all
-    /// lanes of the handler.
+    /// Makes each lane of a handler turn every event up to the seq `upto` into a dead letter, if the event fails with
+    /// the class in the lane's [`LaneStatus::refused`]. This ends with the lane's next success. Returns the classes of
+    /// all lanes of the handler.
     pub async fn believe(&self, handler: &str, upto: u64) -> Vec<String> {
         let lanes = self.0.iter().map(|lane| lane.status.borrow());
         let classes: BTreeSet<String> =
@@ -168,7 +168,7 @@ impl LaneSkips<'_> {
     }
 
     /// Number of undelivered events that the handler wants, without those in flight. It includes events that no lane
-    /// has claimed yet, which are read to be counted. Events that retention deletes before that are not counted.
+    /// has claimed yet. These are counted by reading them, so the number lacks events that retention deletes first.
     ///
     /// # Errors
     /// Returns errors of the journal. They do not undo the skip.

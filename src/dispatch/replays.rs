@@ -40,7 +40,7 @@ struct StartedReplay {
 
 /// A handler whose events can be replayed.
 pub struct ReplayHandler {
-    /// The handler, with what its own lanes and the lanes of its replays share.
+    /// The handler, and the state that its own lanes and the lanes of its replays share.
     pub context: Arc<HandlerContext>,
     /// The status of the handler's own lanes.
     pub live: Vec<watch::Receiver<LaneStatus>>,
@@ -61,7 +61,7 @@ pub struct Matches {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReplayProgress {
     /// Number of events that the replay is done with. They were delivered or set aside, became dead letters, or are
-    /// left to the handler's own lane.
+    /// left to the handler's own lane, which has set them aside.
     pub done: u64,
     /// Number of events that both the handler and the replay want.
     pub events: u64,

@@ -30,20 +30,21 @@ pub struct LaneStatus {
     pub destination: Arc<str>,
     #[schemars(with = "Class")]
     pub lane: &'static str,
-    /// The lane is done with every event up to this seq: it was delivered, filtered out, set aside, skipped, or became
-    /// a dead letter. Events before the handler's start count as done.
+    /// The lane is done with every event up to this seq: each was delivered, filtered out, set aside, skipped, or
+    /// became a dead letter. Events before the handler's start count as done.
     pub cursor: u64,
     /// Number of seqs between the cursor and the tip.
     pub lag: u64,
     /// The earlier of two times: when the first claimed event that is not done was received, and when the set-aside
-    /// event with the lowest seq was set aside. Null if there is no such event.
+    /// event with the lowest seq was set aside. Null if there is neither event.
     pub oldest_at: Option<Timestamp>,
     /// How long the event of `oldestAt` has waited, in seconds, at the time of the request; 0 if there is none.
     pub lag_seconds: u64,
     pub in_flight: usize,
     pub set_aside: usize,
-    /// Number of selected events that a replay is done with since the start of the process. They were delivered or set
-    /// aside, became dead letters, or are left to the handler's own lane.
+    /// Number of events that a replay's lane is done with since the start of the process; 0 for a handler's own lane.
+    /// Counts only events that both the handler and the replay want. They were delivered or set aside, became dead
+    /// letters, or are left to the handler's own lane, which has set them aside.
     #[serde(skip)]
     pub passed: u64,
     /// Number of events delivered since the start of the process.
@@ -136,8 +137,8 @@ impl LanePublisher {
             let labels = [&*labels, &[("outcome", outcome.into())]].concat();
             metrics.failures.get_or_create_owned(&labels)
         };
-        // Counts this lane before its gauges are created. So if a lane of an earlier replay ends now, it does not
-        // remove them.
+        // Counts this lane as a user of its gauges before they are created. So a lane of an earlier replay that ends
+        // now does not remove them: see `ReplayGauges`.
         let replay = lane.replay.map(|_id| ReplayGauges::new(context, lane_name(lane), labels.clone()));
         Self {
             replay,
@@ -162,19 +163,19 @@ impl LanePublisher {
         });
     }
 
-    /// Records a failed delivery that may succeed when it is retried. `class` is safe to show.
+    /// Records a failed delivery that may succeed when it is retried. The failure's `class` is safe to show.
     pub(super) fn failed(&self, class: &str, now: Timestamp) {
         self.retries.inc();
         self.last_failure(class, now);
     }
 
-    /// Records an event that became a dead letter. `class` is safe to show.
+    /// Records an event that became a dead letter. The failure's `class` is safe to show.
     pub(super) fn refused(&self, class: &str, now: Timestamp) {
         self.refusals.inc();
         self.last_failure(class, now);
     }
 
-    /// Records why the handler could not be opened. `class` and `error` are safe to show.
+    /// Records why the handler could not be opened. The failure's `class` and `error` are safe to show.
     pub(super) fn not_ready(&self, class: &str, error: &str, now: Timestamp) {
         self.last_failure(class, now);
         let error = error.chars().take(ERROR_CHARS).collect();
@@ -200,7 +201,7 @@ impl LanePublisher {
             if status.failures == 0 {
                 status.open_error = None;
             }
-            // The replay has ended, and a lane of the next one may use the same gauges.
+            // The lane has ended, and a lane of the next replay may already use the same gauges.
             if self.replay.is_some() && status.state == LaneCondition::Stopped {
                 return;
             }

@@ -48,8 +48,8 @@ impl WaitReason {
         Some(Self::new(&lane.handler, blocker))
     }
 
-    /// A replay's lane must not overtake the handler's own lane. Returns the reason if the replay's lane has caught up
-    /// with that lane before the end of the replay.
+    /// A replay's lane must not overtake the handler's own lane of the same class. Returns the reason to wait if the
+    /// replay's lane has caught up with that lane before the end of the replay.
     pub(super) fn for_own_to_pass(lane: &LaneStatus, own: &LaneStatus, upto: u64) -> Option<Self> {
         let waits = lane.lane == own.lane && lane.cursor >= own.cursor && lane.cursor < upto;
         waits.then(|| Self::new(&own.handler, Blocker::Lag(own.lag)))

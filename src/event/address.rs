@@ -31,8 +31,8 @@ pub fn canonical_address(address: &str) -> Cow<'_, str> {
     }
 }
 
-/// Returns whether a character can stand between the digits of a phone number, or before them. It can also be
-/// invisible: mobile phones add marks of the writing direction when a number is copied.
+/// Returns whether a character can stand between the digits of a phone number, or before them. This includes
+/// invisible characters: mobile phones add marks of the writing direction when a number is copied.
 pub fn is_phone_separator(c: char) -> bool {
     matches!(c, '+' | '-' | '(' | ')' | '.' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{ff0b}')
         || (c.is_whitespace() && !c.is_control())

@@ -1,9 +1,10 @@
 //! The content of a message as people read it: its text, what the customer chose, or a short description. The page, the
-//! command line, the API and the log show a message with it.
+//! command line, the API and the log show this content.
 //!
 //! BIK does not document the shape of the fields for content other than text. This module expects WhatsApp's shapes. It
-//! looks for them in the field of `eventInfo` for that content, such as `location`, or else in `messageInformation`. If
-//! a field has another shape, the description has less detail. The event keeps everything.
+//! looks for such content in the content's own field of `eventInfo`, such as `location`, or else in
+//! `messageInformation`. If a field has another shape, the description has less detail. The event itself keeps
+//! everything.
 
 use std::{borrow::Cow, fmt};
 
@@ -98,7 +99,7 @@ impl<'a> Parts<'a> {
         Self { info, kind, more: value(info.message_information) }
     }
 
-    /// Returns the field, or the member of `messageInformation` with one of these names.
+    /// Returns `field`, or else the member of `messageInformation` that has one of the `names`.
     fn part(&self, field: Option<Raw<'a>>, names: &[&str]) -> Option<Undocumented<'a>> {
         value(field).or_else(|| self.more?.first(names))
     }

@@ -1,8 +1,8 @@
 //! Values derived from an event with SHA-256: its key, the digest of its content, and its order key.
 //!
 //! Keys are stored. Later versions of bikhook compare new keys with the stored ones of the whole deduplication window,
-//! so the input of a key never changes. Every field is preceded by its length, and every use has its own tag, so no two
-//! lists of fields produce the same bytes.
+//! so the input of a key never changes. A key or an order key is the digest of a list of fields. Each field is preceded
+//! by its length, and the first field is a tag for the kind of key. So no two lists produce the same bytes to hash.
 
 use std::{borrow::Cow, fmt};
 

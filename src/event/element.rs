@@ -91,7 +91,7 @@ impl Element {
 
     fn envelope(&self) -> Box<Envelope<'_>> {
         let json = self.repaired.as_deref().unwrap_or(&self.raw);
-        // The bytes were valid before, so this cannot fail.
+        // These bytes were parsed when the element was created, so this cannot fail.
         scan::whole(json).unwrap_or_default()
     }
 }
@@ -132,14 +132,15 @@ impl fmt::Debug for Element {
     }
 }
 
-/// Why an element cannot be read. Its `Debug` output and its message contain nothing of the bytes.
+/// The reason why an element cannot be read. The error message contains nothing of the element's bytes. Neither does
+/// the `Debug` output, because no `detail` quotes them now.
 #[derive(Debug, thiserror::Error)]
 #[error("the element cannot be read: {}", reason.as_str())]
 pub struct Unreadable {
     /// The kind of error: safe for logs and labels.
     pub reason: Reason,
-    /// The error and its position in the element. It may quote the payload, so it is stored only in the quarantine
-    /// entry.
+    /// The error and its position in the element. This text is stored only in the quarantine entry, because a later
+    /// version of bikhook may quote the payload in it.
     pub detail: String,
     /// The position in the element, as a byte offset.
     pub(super) at: usize,

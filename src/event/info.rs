@@ -1,4 +1,5 @@
-//! One `eventInfo` of an event (BIK §2). The table below is the only list of its fields. `object!` reads such a table.
+//! One `eventInfo` of an event (BIK §2). The call of the macro `object!` below is the only list of its fields: one line
+//! for each field, with its type and its name in JSON.
 
 use std::borrow::Cow;
 
@@ -21,8 +22,9 @@ pub(super) enum ViewFields {
 }
 
 /// Declares an object of an event: its slots of raw JSON, its typed view, and how each field is read. The block of
-/// `slots` has the fields that are not in the view. `with` marks a field whose value is another declared object. Such a
-/// field has two slots: the raw JSON, and the parsed object.
+/// `slots` has the fields that are not in the view. In that block, `with` marks a field whose value is another declared
+/// object. Such a field has two slots: the raw JSON, and the parsed object. After the view's name, `with` adds the
+/// whole object as raw JSON.
 macro_rules! object {
     (
         $(#[$slots_doc:meta])*
@@ -181,8 +183,8 @@ impl<'a> InfoSlots<'a> {
         field::known(field::id(self.message_id))
     }
 
-    /// Returns the status as it was received, not in canonical form. The status is part of the key, which must not
-    /// change when a later version of bikhook knows the status.
+    /// Returns the status as it was received, not in canonical form. The status is part of the key, which must never
+    /// change. The canonical form can change: a later version of bikhook may know a status that is unknown now.
     pub(super) fn status_text(&self) -> Option<Cow<'a, str>> {
         field::known(field::filled(self.status))
     }

@@ -133,7 +133,8 @@ fn any(json: &str, steps: &[String], test: &mut impl FnMut(Found<'_>) -> bool) -
     }
 }
 
-/// The remaining steps of a pointer, and its replacement function. Without a function, the value is kept.
+/// The steps of a pointer (the parts between its slashes) that are still to be followed, and the function that replaces
+/// the value. Without a function, the value is kept.
 type EditStep<'a> = (&'a [String], Option<&'a (dyn Fn(Found<'_>) -> Option<String> + Sync)>);
 
 /// Whether the values that no pointer finds are kept.

@@ -42,7 +42,7 @@ fn reason(field: Field<'_>) -> Result<Option<Cow<'_, str>>, WrongType> {
     })
 }
 
-/// Adds the texts of an error, outermost first. A text that is equal to one before it is left out.
+/// Adds the texts of an error, outermost first. Leaves out a text that is equal to an earlier one.
 fn collect<'a>(value: Undocumented<'a>, levels: usize, parts: &mut Vec<Cow<'a, str>>) {
     // Each item of a list is an error of its own; the first one is the reason.
     let Some(error) = value.items().into_iter().next() else { return };

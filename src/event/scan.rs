@@ -129,7 +129,7 @@ impl<'a> Scanner<'a> {
         self.at
     }
 
-    /// Reads the entries between two brackets with `entry`, and the commas between them.
+    /// Reads the entries between two brackets, and the commas between the entries. Each entry is read by `entry`.
     fn list(&mut self, open: u8, close: u8, mut entry: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
         self.token(open)?;
         self.level += 1;

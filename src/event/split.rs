@@ -24,14 +24,14 @@ pub(super) struct Piece<'a> {
     pub envelope: Option<Box<Envelope<'a>>>,
 }
 
-/// The properties of an element that one pass over its bytes finds.
+/// The properties of an element. They are found in one pass over its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PieceShape {
     /// The nesting depth: 0 for a scalar, 1 for an object of scalars.
     pub depth: usize,
     /// No blanks between tokens and no trailing commas: the bytes are equal to their rendering (BIK T7).
     pub compact: bool,
-    /// At least one comma is right before a closing bracket, which strict JSON does not allow (BIK T2).
+    /// At least one comma is the last token before a closing bracket. Strict JSON does not allow this (BIK T2).
     pub trailing_commas: bool,
 }
 

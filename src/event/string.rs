@@ -15,7 +15,7 @@ pub(super) fn unquoted(raw: &str) -> Option<Cow<'_, str>> {
     }
 }
 
-/// Returns the content of a JSON string with escapes. The escape of a lone surrogate becomes U+FFFD.
+/// Decodes the escapes of a JSON string and returns its content. The escape of a lone surrogate becomes U+FFFD.
 pub(super) fn unescaped(json: &str) -> Option<String> {
     // Asked for bytes, serde_json returns a lone surrogate in WTF-8. Asked for a string, it returns an error.
     serde_json::Deserializer::from_str(json).deserialize_bytes(Wtf8).ok()

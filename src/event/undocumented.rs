@@ -18,14 +18,14 @@ impl<'a> Undocumented<'a> {
         present(field).filter(|raw| !is_empty(raw)).map(Self)
     }
 
-    /// Returns a member of the object; `None` if the value is not an object or does not have the member. If a name is
-    /// duplicated, the last one counts.
+    /// Returns a member of the object. `None` if the value is not an object, or if the member is missing, `null` or
+    /// empty. If a name is duplicated, the last one counts.
     pub(super) fn get(self, name: &str) -> Option<Self> {
         let members = self.is_object().then(|| scan::members(self.0)).flatten()?;
         Self::of(members.into_iter().rev().find(|(member, ..)| member == name).map(|(.., value)| value))
     }
 
-    /// Looks up these names in order. Returns the first member that the object has.
+    /// Looks up these names in order. Returns the first member that [`Self::get`] finds.
     pub(super) fn first(self, names: &[&str]) -> Option<Self> {
         names.iter().find_map(|name| self.get(name))
     }

@@ -19,9 +19,9 @@ use crate::clock::Timestamp;
 /// The typed view of an element.
 #[derive(Debug)]
 pub enum View<'a> {
-    /// An event of envelope A named `incoming-message`.
+    /// The event `incoming-message` of envelope A.
     Incoming(Message<'a>),
-    /// An event of envelope A named `message-status-update`.
+    /// The event `message-status-update` of envelope A.
     Status(Message<'a>),
     /// Envelope B, "BIK Subscribed Events" (BIK §3).
     Subscribed(Box<Subscribed<'a>>),
@@ -75,7 +75,7 @@ impl<'a> View<'a> {
             Self::Subscribed(event) => Some(event.addresses()),
             _ => None,
         };
-        // The fact already contains the first address.
+        // The single fact of a subscribed event already contains the first address.
         let others = assets.into_iter().flatten().skip(1);
         self.facts().filter_map(|fact| fact.address).chain(others)
     }
@@ -177,7 +177,7 @@ impl<'a> Fact<'a> {
     }
 }
 
-/// Joins the values of several infos. A value that is equal to the one before it is left out. `None` if there is no
+/// Joins the values of several infos. Leaves out a value that is equal to the previous one. `None` if there is no
 /// value.
 pub fn joined(texts: impl IntoIterator<Item = String>, separator: &str) -> Option<String> {
     let mut texts: Vec<String> = texts.into_iter().collect();

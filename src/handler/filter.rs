@@ -68,7 +68,7 @@ impl FilterSettings {
         (!asked.is_empty()).then(|| asked.join("; "))
     }
 
-    /// The lists of texts that are set, each with its key. `where` is not one of them.
+    /// The keys that are set, except `where`, each with its list of texts.
     fn lists(&self) -> impl Iterator<Item = (&'static str, &[String])> {
         let Self { events, owners, statuses, channels, sources, stores, messages, phones, conditions: _ } =
             self;
@@ -273,7 +273,7 @@ mod tests {
         "eventInfo":{"channelId":"pigeon-post","status":"eaten","owner":"New-Owner"}}"#;
     const ALL: [&str; 5] = [FAILED, BROADCAST, INCOMING, OPTED_OUT, UNKNOWN_WORDS];
 
-    /// The indexes in `ALL` of the events that match the filter. All of them came from the source `bik`.
+    /// The indexes in `ALL` of the events that match the filter. Every event in `ALL` gets the source `bik`.
     fn passing(toml: &str) -> Vec<usize> {
         let filter = Filter::new(&toml::from_str(toml).unwrap()).unwrap();
         (0..ALL.len()).filter(|at| filter.wants(&Delivery::sample(1, ALL[*at]).event)).collect()

@@ -1,7 +1,7 @@
 //! Masks of handlers. A mask drops or hashes fields before delivery, or drops every field that it does not keep.
 //!
-//! Hashes are keyed (HMAC-SHA256). The same phone number always has the same hash, so a destination can count and join.
-//! Without the key, nobody can find a number by hashing all possible numbers.
+//! Hashes are keyed (HMAC-SHA256). The same phone number always has the same hash, so a destination can count numbers,
+//! and join tables by number. Without the key, nobody can find a number by hashing all possible numbers.
 
 use std::{fmt::Write, sync::Arc};
 

@@ -3,8 +3,9 @@
 //! The configuration, `bikhook kinds`, the log and the contract tests read the table. `CONTRIBUTING.md` lists the steps
 //! to add a kind.
 //!
-//! A handler does not know the journal, so it cannot acknowledge events itself. Its [`Filter`] selects the events, and
-//! dispatch decides when and how often they are delivered. A kind only delivers events, or returns why it could not.
+//! A handler does not know the journal, so it cannot record there how its deliveries ended. Its [`Filter`] selects the
+//! events, and dispatch decides when and how often they are delivered. A kind only delivers events, or returns why it
+//! could not.
 
 mod ack;
 mod body;

@@ -79,7 +79,8 @@ pub(super) fn lacking(type_of: fn(&Column) -> &'static str, has: impl Fn(&str) -
     lacking.map(|column| format!("{} {}", column.name, type_of(column))).collect()
 }
 
-/// The values of a row. Texts are as in the event; each kind handles texts that its database cannot store.
+/// The values of a row. Texts are as in the event, or in canonical form. Each kind handles texts that its database
+/// cannot store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Row {
     /// [`Delivery::key`] as 32 hexadecimal digits.
@@ -92,7 +93,7 @@ pub struct Row {
     pub source: String,
     /// The event's name (`eventName`).
     pub event_name: String,
-    /// BIK's `id`, or the `eventId` of a subscribed event.
+    /// BIK's `id`, or the `eventId` of a subscribed event (BIK §3).
     pub bik_id: Option<String>,
     /// The store's id (`storeId`).
     pub store_id: Option<String>,

@@ -173,7 +173,7 @@ impl Settings {
         transaction.commit().map_err(error)
     }
 
-    /// The [`VERSION`] of the columns with which the table was created or last extended; `None` if unknown.
+    /// The value of [`VERSION`] when the table was created or last extended; `None` if unknown.
     fn version(&self, connection: &Connection) -> Option<u32> {
         let select = "SELECT version FROM bikhook_tables WHERE name = ?1";
         connection.query_row(select, [&self.table], |row| row.get(0)).ok()
@@ -314,8 +314,8 @@ impl Error {
                 Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => (Remedy::Fix, "not a database"),
                 Some(ErrorCode::ConstraintViolation) => (Remedy::Refuse, "constraint"),
                 Some(ErrorCode::TooBig) => (Remedy::Refuse, "too big"),
-                // SQLite reports an I/O error if a quota is exceeded, or if the disk is full and the -shm file cannot
-                // grow.
+                // Not every full disk has the code `DiskFull`. SQLite reports an I/O error if a quota is exceeded, or
+                // if the disk is full and the -shm file cannot grow.
                 _ if disk::is_full_sqlite(error, path) => (Remedy::Wait, "disk full"),
                 _ => (Remedy::Retry, "sqlite"),
             },

@@ -3,9 +3,9 @@
 //! The value of the `Authorization` header is parsed into at most one candidate per [`Form`], and each candidate is
 //! hashed. The digest of every candidate is compared with the digest of every credential, in constant time, and the
 //! comparison does not stop at the first match. A credential that is a user name and password matches only in
-//! [`Form::Pair`]. A credential that is a key matches only in the other forms. `form` and `not_after` are not secret,
-//! so they are checked after a match. If there are several `Authorization` headers, only the first counts; no sender
-//! has a reason to send two.
+//! [`Form::Pair`]. A credential that is a key matches only in the other forms. The settings `form` and `not_after` of a
+//! credential are not secret, so they are checked after a match. If there are several `Authorization` headers, only the
+//! first counts; no sender has a reason to send two.
 
 use std::sync::{
     Arc,
@@ -113,7 +113,7 @@ pub struct CredentialStatus {
     pub source: Arc<str>,
     pub name: Arc<str>,
     pub kind: CredentialKind,
-    /// The only form that is accepted; null if every form is.
+    /// The only form that is accepted; null if every form of the credential's kind is.
     pub pinned: Option<Form>,
     /// The form in which the credential last came; null if it was not used since the start of the process.
     pub form: Option<Form>,

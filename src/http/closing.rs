@@ -18,7 +18,7 @@ use tokio::{
 
 use super::problem::{Problem, RequestId};
 
-/// The time limit for sending a last answer. Draining the peer's bytes then has the same limit of its own.
+/// The time limit for sending a last answer. Draining the peer's bytes has a separate time limit of the same length.
 const LINGER: Duration = Duration::from_secs(2);
 /// The maximum number of bytes to drain; the last read may exceed it.
 const LINGER_BYTES: usize = 16 * 1024 * 1024;

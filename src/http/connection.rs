@@ -243,7 +243,7 @@ async fn await_head(stream: &TcpStream, head: &mut Head, member: &Member) -> Con
     }
 }
 
-/// The effect of an order on a connection that waits for a head. `None` if it has no effect yet.
+/// The effect of a given [`CloseOrder`] on a connection that waits for a head. `None` if it has no effect yet.
 fn end_by_order(pulse: &Pulse) -> Option<ConnectionEnd> {
     match pulse.phase() {
         ConnectionPhase::Head if pulse.is_ordered(CloseOrder::DropHead) => Some(ConnectionEnd::HeadDropped),
@@ -252,7 +252,8 @@ fn end_by_order(pulse: &Pulse) -> Option<ConnectionEnd> {
     }
 }
 
-/// Serves consecutive requests with hyper, until the connection ends or becomes idle.
+/// Serves consecutive requests with hyper, until the connection ends or no longer needs hyper
+/// ([`ConnectionEnd::Detached`]).
 async fn serve_requests<S: Site>(
     stream: TcpStream,
     bytes: Vec<u8>,
@@ -317,8 +318,8 @@ fn asks_to_close(headers: &HeaderMap) -> bool {
 
 type Connection<S, I> = http1::Connection<I, S>;
 
-/// Polls hyper until hyper ends the connection, hyper is no longer needed, the deadline passes, or an order closes the
-/// connection.
+/// Polls hyper until hyper ends the connection, hyper is no longer needed, the deadline passes, or a [`CloseOrder`]
+/// closes the connection.
 async fn drive<I, F, B>(connection: &mut Connection<F, I>, pulse: &Pulse) -> ConnectionEnd
 where
     Connection<F, I>: Future<Output = hyper::Result<()>> + Unpin,

@@ -1,6 +1,6 @@
-//! The head of a request that has not fully arrived. Its buffer grows with the head and takes less memory than hyper's
-//! buffer, which grows in steps of up to 64 KiB. Once the head is complete, too large or invalid, its bytes go to
-//! hyper.
+//! Receives the head of a request. Until the head has fully arrived, it is in a buffer that grows with it. That takes
+//! less memory than hyper's buffer, which grows in steps of up to 64 KiB. Once the head is complete, too large or
+//! invalid, its bytes go to hyper.
 
 use std::io;
 

@@ -137,7 +137,7 @@ impl Site for Intake {
         let tally = source.map_or(&self.inner.unmatched, |source| &source.tally);
         let span = trace::request(&context.id, tally.source(), request.method().as_str());
         let answer = self.inner.respond(source, &context, peer, request);
-        // The panic's value is dropped, because it may quote the payload.
+        // The panic's value is dropped, because it may quote the body of the request.
         let answered = AssertUnwindSafe(answer).catch_unwind().instrument(span.clone()).await;
         let mut response = answered.unwrap_or_else(|_panic| panicked(context.id));
         response.headers_mut().insert(X_REQUEST_ID, context.id.to_header());

@@ -30,8 +30,8 @@ pub struct Stopped {
     pub cut: usize,
 }
 
-/// Listens with the longest accept queue that the system allows. With the usual length of 128, a burst of connections
-/// overflows the queue, and each dropped peer retries only after a second.
+/// Listens with an accept queue of `BACKLOG` connections, or as many as the system allows if that is less. With the
+/// usual length of 128, a burst of connections overflows the queue, and each dropped peer retries only after a second.
 ///
 /// # Errors
 /// Returns an error if the address cannot be bound, for example because it is in use.
@@ -106,7 +106,7 @@ struct Acceptor {
 impl Acceptor {
     const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
     const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-    /// How often to look for a connection to close while all are busy.
+    /// The interval at which to look for a connection that can be closed, while no slot is free.
     const ROOM_INTERVAL: Duration = Duration::from_millis(20);
 
     fn new(listener: TcpListener, table: Arc<ConnectionTable>, connections: usize) -> Self {

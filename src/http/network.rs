@@ -89,7 +89,8 @@ impl<'de> Deserialize<'de> for Network {
     }
 }
 
-/// The unit that per-address limits count: an IPv4 address, or an IPv6 /64, because one sender often has a whole /64.
+/// The unit to which per-address limits apply: an IPv4 address, or an IPv6 /64, because one sender often has a whole
+/// /64.
 pub(super) fn origin(address: IpAddr) -> u64 {
     match address.to_canonical() {
         IpAddr::V4(v4) => u64::from(v4.to_bits()),

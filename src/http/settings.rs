@@ -26,10 +26,10 @@ pub struct Settings {
     pub header_limit: Size,
     /// The maximum time from the first byte of a head to its last.
     pub header_timeout: Period,
-    /// How long a connection may be idle before a request, or while the peer does not read an answer. Answers announce
-    /// 5 s less in `Keep-Alive`. It must be longer than the time for which a proxy keeps an idle connection (Caddy:
-    /// 120 s, Go: 90 s, nginx: 60 s), because a `POST` on a connection that is being closed fails, and a proxy may not
-    /// repeat it.
+    /// How long a connection may be idle before a request, or while the peer does not read an answer. This timeout must
+    /// be longer than the time for which a proxy keeps an idle connection (Caddy: 120 s, Go: 90 s, nginx: 60 s).
+    /// Otherwise a proxy may send a `POST` on a connection that is being closed. That `POST` fails, and the proxy is
+    /// not allowed to repeat it. Answers announce 5 s less than this timeout in `Keep-Alive`.
     pub idle_timeout: Period,
     /// Replaces `idle_timeout` until the connection has sent an accepted credential. A value above `idle_timeout` has
     /// no effect.
@@ -48,9 +48,9 @@ pub struct Settings {
     /// Maximum number of open connections. A further connection closes the one that has been idle longest, or else one
     /// with an unfinished head.
     pub connections: usize,
-    /// Maximum number of connections from one address (IPv4, or IPv6 /64) without an accepted credential. If a new
-    /// connection exceeds this number, the connection with the oldest unfinished head is closed, or else the one that
-    /// has been idle longest. If all are busy, none is closed.
+    /// Maximum number of connections without an accepted credential from one address (IPv4, or IPv6 /64). If a new
+    /// connection exceeds this number, one of the others from this address is closed: the one with the oldest
+    /// unfinished head, or else the one that has been idle longest. If all are busy, none is closed.
     pub connections_per_address: usize,
     /// Addresses and networks that many senders share. They are exempt from `connections_per_address` and
     /// `unauthenticated_idle_timeout`.
@@ -102,8 +102,9 @@ pub struct SourceSettings {
     /// authentication does not count. `None` means no limit.
     #[serde(default)]
     pub rate: Option<u32>,
-    /// The merchant whose customers the events of this source are about. Sources of the same merchant share customers.
-    /// Customers of different merchants are told apart, even if their stores have the same id.
+    /// The merchant of this source. The events of this source are about customers of that merchant. Sources of the same
+    /// merchant share customers. Customers of different merchants are told apart, even if their stores have the same
+    /// id.
     #[serde(default)]
     pub tenant: Option<String>,
 }

@@ -235,8 +235,9 @@ impl OpenConnections {
     }
 
     /// Drops an unfinished head. Prefers a head of a stranger, then the address with the most bytes, then the oldest
-    /// head. Returns false if every unfinished head is already being dropped. The dropped connection does not wait
-    /// until the peer has read the answer, because a peer that does not read would delay the new connection.
+    /// head. Returns false if every unfinished head is already being dropped. The dropped head gets an answer, but its
+    /// connection closes without waiting until the peer has read it. Otherwise a peer that does not read would delay
+    /// the new connection that needs the slot.
     fn close_oldest_head(&mut self) -> bool {
         let stranger = self.oldest_head(|pulse| !pulse.is_known());
         let Some((origin, begin, id)) = stranger.or_else(|| self.oldest_head(|_| true)) else { return false };
@@ -247,8 +248,8 @@ impl OpenConnections {
         true
     }
 
-    /// The oldest eligible head of the first address that has one, as (origin, begin, connection). The address with the
-    /// most bytes is first.
+    /// Visits the addresses in descending order of the bytes of their heads. Returns the oldest eligible head of the
+    /// first address that has an eligible head, as (origin, begin, connection).
     fn oldest_head(&self, is_eligible: impl Fn(&Pulse) -> bool) -> Option<(u64, u64, u64)> {
         self.by_bytes.iter().rev().find_map(|(_, origin)| {
             let mut heads = self.addresses.get(origin)?.heads.iter();
@@ -310,7 +311,8 @@ pub(super) struct Member {
     origin: u64,
     pulse: Arc<Pulse>,
     table: Arc<ConnectionTable>,
-    /// The number of the connection's unfinished head, in the order in which heads began; 0 if it has none.
+    /// Identifies the connection's unfinished head: a head that began later has a higher number. 0 if the connection
+    /// has no unfinished head.
     head_begin: AtomicU64,
     /// The bytes of the connection's unfinished head; 0 if it has none.
     head_bytes: AtomicUsize,

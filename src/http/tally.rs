@@ -25,8 +25,8 @@ const STATUSES: [StatusCode; 13] = [
     StatusCode::INTERNAL_SERVER_ERROR,
 ];
 
-/// The counters of one source, or of all requests without a source: those that match none, and incomplete or invalid
-/// ones.
+/// The counters of one source, or of all requests that belong to no source: either no source has their path, or their
+/// head is incomplete or invalid.
 pub(super) struct Tally {
     source: Arc<str>,
     answers: [Answers; STATUSES.len()],
@@ -81,7 +81,8 @@ impl Tally {
         tracing::debug!(request_id = %id, source = %self.source, status = status.as_u16(), ms = ms(), "request answered");
     }
 
-    /// Counts an answer by its status. For incomplete or invalid requests, this is called instead of `answered`.
+    /// Counts an answer by its status. If the head of a request is incomplete or invalid, this is called instead of
+    /// `answered`.
     pub(super) fn counted(&self, status: StatusCode) {
         self.answers(status).count.inc();
     }

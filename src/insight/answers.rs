@@ -25,7 +25,8 @@ pub struct AnswerSettings {
 }
 
 impl AnswerSettings {
-    /// Returns the items that name no owner of BIK, or that stand in both lists.
+    /// Returns the wrong items: those whose owner is not one of BIK's words, those with an empty owner id, and those
+    /// that stand in both lists.
     pub(super) fn check(&self) -> Vec<Wrong> {
         let mut all = Vec::new();
         for (name, items) in [("add", &self.add), ("exempt", &self.exempt)] {

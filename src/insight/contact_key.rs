@@ -5,7 +5,8 @@ use std::borrow::Cow;
 
 use crate::event::{Channel, WORD_CHARS, canonical_address, excerpt};
 
-/// The length of a phone number with its country code, in digits. Longer numbers are ids of a channel.
+/// The length of a phone number with its country code, in digits. Longer numbers are ids that a channel
+/// gives to its users.
 const PHONE_DIGITS: std::ops::RangeInclusive<usize> = 5..=15;
 /// A phone number is found by this many of its last digits or more.
 pub(super) const LAST_DIGITS: usize = 6;

@@ -1,4 +1,5 @@
-//! Classes of failures. A table maps codes and phrases in BIK's texts to classes. Users can replace the table.
+//! Classes of failed messages. A table has the codes and phrases of each class. They are looked up in the text that BIK
+//! sends about the failure. Users can replace the table.
 
 use std::{fs, io, path::Path};
 
@@ -13,7 +14,8 @@ pub(super) const UNKNOWN: &str = "unknown";
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FailureClasses {
-    /// The classes, in the order of the table. A failure has the first class that matches.
+    /// The classes, in the order of the table. A failure has the first class that matches by a code. If none does, it
+    /// has the first class that matches by a phrase.
     #[serde(rename = "class", default)]
     classes: Vec<FailureClass>,
 }
@@ -53,7 +55,7 @@ impl FailureClasses {
     ///
     /// # Errors
     /// Returns [`FailureClassesError`] if the file cannot be read, is not valid TOML, or has an unknown key; if a class
-    /// has no name, neither a phrase nor a code, or an empty phrase; or if two classes have the same name.
+    /// has no name, has neither a phrase nor a code, or has an empty phrase; or if two classes have the same name.
     pub fn load(path: Option<&Path>) -> Result<Self, FailureClassesError> {
         let Some(path) = path else { return Self::parse(BUILT_IN, "this binary") };
         let named = path.display().to_string();

@@ -1,6 +1,7 @@
-//! Property test: insight's customers, waits, windows and message states equal those of a simple model. A history is a
-//! random list of acts of customers and merchants. The events about these acts may arrive in any order, late and
-//! repeatedly. `PROPTEST_CASES=10000` tests that many histories.
+//! Property test: insight and a simple model agree on the customers and on the states of messages. They also agree on
+//! the beginning of each customer's wait and on the time of the customer's last message, which begins the 24-hour
+//! window (BIK §4). A history is a random list of acts of customers and merchants. The events about these acts may
+//! arrive in any order, late and repeatedly. `PROPTEST_CASES=10000` tests that many histories.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -235,7 +236,7 @@ enum Rule {
     First,
     /// Keys that were seen together are one customer.
     Linked,
-    /// If BIK gives a time after the receipt, the time of receipt counts.
+    /// If the time that BIK gives is later than the time of receipt, the time of receipt counts.
     Bounded,
     /// A message is from the customer once any event says so.
     Direction,

@@ -1,8 +1,8 @@
 //! Insight's figures as metrics. A scrape updates the metrics, unless the update of another scrape is running.
 //!
-//! The labels do not depend on what BIK sends: they are the categories in this code, the configured [`FailureClasses`],
-//! and the configured sources. An owner without a category counts as [`OTHER`], and so does a failure class that is no
-//! longer configured.
+//! The labels do not depend on what BIK sends: they are the categories of owners ([`Category`]), the configured
+//! [`FailureClasses`], and the configured sources. An owner without a category counts as [`OTHER`], and so does a
+//! failure class that is no longer configured.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -78,7 +78,8 @@ fn show_messages(connection: &Connection, metrics: &Metrics, now: Timestamp) -> 
             metrics.recent_messages.get_or_create(&labels).set(count);
         }
     }
-    // `OTHER` stands for many owners, and the percentiles of several owners cannot be combined.
+    // `OTHER` gets no percentiles. Each owner without a category has its own row with percentiles, and the percentiles
+    // of several rows cannot be combined.
     for category in categories().filter(|category| *category != OTHER) {
         let took = took.get(category).copied().unwrap_or_default();
         for (quantile, ms) in [("0.5", took.p50_ms), ("0.9", took.p90_ms), ("0.99", took.p99_ms)] {

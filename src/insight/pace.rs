@@ -12,9 +12,10 @@ const CAUGHT_UP: u64 = 2_000;
 const REST: Duration = Duration::from_secs(5);
 /// The longest pause after a failure.
 const LONGEST_REST: Duration = Duration::from_secs(60);
-/// If more events than this arrive per second, insight pauses long enough to leave most of the machine to intake, and
-/// lags. At half of this rate, insight keeps up. The lowest priority for insight's thread is not enough, because the
-/// thread would still take a full share of the disk, the caches and the core's other hyperthread.
+/// If more events than this arrive per second, insight lags, because it pauses long enough to leave most of the machine
+/// to intake. At half of this rate, insight keeps up. The lowest priority for insight's thread is not enough, because
+/// the thread would still take a full share of the disk and the caches, and would slow the other hyperthread of its
+/// core.
 const BUSY_PER_SECOND: u64 = 10_000;
 /// Above [`BUSY_PER_SECOND`], the pause is this many times as long as the batch took, up to [`LONGEST_GIVE_WAY`].
 const GIVE_WAY: u32 = 11;
@@ -61,7 +62,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     /// The pause after a batch that took 100 ms and began 500 ms after the previous one. In these 500 ms, `arrived`
-    /// events came in. After the batch, insight is `behind` events behind.
+    /// events came in. When the batch began, insight was `behind` events behind.
     fn rest(arrived: u64, behind: u64) -> Duration {
         let begun = Instant::now();
         let mut pace = InsightPace::new(10_000_000, begun);

@@ -24,7 +24,7 @@ pub(super) fn key_file_of(insight: &Path) -> std::path::PathBuf {
 pub struct PublicId([u8; 16]);
 
 impl PublicId {
-    /// The bytes in insight's file.
+    /// The form in which insight's file stores the id.
     pub(super) const fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -84,8 +84,8 @@ impl JsonSchema for PublicId {
     }
 }
 
-/// Makes public ids. They depend on a secret. Without it, anyone could find the phone number of an id in seconds, by
-/// computing the ids of all phone numbers.
+/// Makes public ids. They depend on a secret. If they did not, anyone could find the phone number of an id in seconds,
+/// by computing the ids of all phone numbers.
 pub(super) struct PublicIdMaker(Hmac<Sha256>);
 
 impl PublicIdMaker {

@@ -27,8 +27,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Checks that the failure classes can be loaded, and that the rules for answers are valid. Returns why not; empty
-    /// if both are in order. The file of the failure classes is not read if insight is disabled.
+    /// Checks that the failure classes can be loaded, and that the rules for answers are valid. Returns what is wrong;
+    /// empty if both are in order. The file of the failure classes is not read if insight is disabled.
     pub fn check(&self) -> Vec<Wrong> {
         let failures = FailureClasses::load(self.failures.as_deref().filter(|_| self.enabled));
         let mut all = self.answers.check();

@@ -1,5 +1,6 @@
-//! Durations in buckets, so that percentiles can be computed without reading the messages. There are 64 buckets per
-//! doubling of the duration, so a computed percentile exceeds the exact one by at most 1/64.
+//! Durations in buckets. Percentiles are computed from the number of durations in each bucket, without reading the
+//! stored messages. There are 64 buckets per doubling of the duration, so a computed percentile exceeds the exact one
+//! by at most 1/64.
 
 use std::collections::BTreeMap;
 

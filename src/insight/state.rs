@@ -1,8 +1,8 @@
-//! The outcome of a message: the pure merge of its statuses.
+//! The outcome of a message, computed only from its statuses, which are merged.
 //!
 //! Statuses come in any order, late, and more than once (BIK §4). So the merge keeps only values that do not depend on
-//! the order: the highest step, a flag for a failure, a flag for a deletion, and the first reason in alphabetical
-//! order. The same statuses give the same state in any order and with any repetitions.
+//! the order: the highest [`MessageStep`], a flag for a failure, a flag for a deletion, and the first reason for a
+//! failure in alphabetical order. The same statuses give the same state in any order and with any repetitions.
 
 use schemars::JsonSchema;
 use serde::Serialize;

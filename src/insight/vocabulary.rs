@@ -1,6 +1,6 @@
-//! The words that insight groups figures by. Each kind of word, such as the stores, has its own vocabulary. In most
-//! vocabularies the words come from the posted events, so the number of words has a limit. Words beyond the limit are
-//! counted as [`OTHER`].
+//! The words that insight groups figures by. Each kind of word, such as the names of sources or of events, has its own
+//! vocabulary. In most vocabularies the words come from the posted events, which can have any number of different
+//! words. So the number of words in such a vocabulary has a limit. Words beyond the limit are counted as [`OTHER`].
 
 use crate::event::{Channel, Owner, Status};
 

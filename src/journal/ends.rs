@@ -2,7 +2,7 @@
 
 use super::{Aside, DeadAgain, NewDead, Omission};
 
-/// Results of deliveries: one change of a lane's state.
+/// Results of deliveries of one lane. They are recorded together, as one change of the lane's state.
 #[derive(Clone, Debug, Default)]
 pub struct Ends {
     /// The new cursor, if it moved. A cursor never moves back.

@@ -73,8 +73,8 @@ pub struct LaneState {
     pub aside: Vec<Aside>,
     /// Number of dead letters of the lane; 0 for a replay, whose dead letters belong to the handler's own lane.
     pub dead: u64,
-    /// Seqs after the cursor whose events became dead letters in this lane, in ascending order. For a handler's own
-    /// lane, this includes events whose dead letters were deleted since: dropped, expired, or delivered by a retry.
+    /// Seqs of the events after the cursor that this lane turned into dead letters, in ascending order. For a handler's
+    /// own lane, this includes events whose dead letters were deleted since: dropped, expired, or delivered by a retry.
     pub dead_past_cursor: Vec<u64>,
 }
 

@@ -57,9 +57,9 @@ pub trait Journal: Send + Sync + 'static {
     /// The trusted clock, which stamps stored rows. Code that compares times with stored times must read this clock.
     fn clock(&self) -> &Clock;
 
-    /// If the wall clock is in doubt, trusts it again: durably corrects the trusted clock to the wall clock. Also
-    /// confirms the wall clock. If deletion by age was behind when the process started, deletion may catch up from then
-    /// on. Resolves to `true` if the wall clock was in doubt, or if deletion waited for the confirmation.
+    /// If the wall clock is in doubt, trusts it again: durably corrects the trusted clock to the wall clock. In any
+    /// case, confirms the wall clock. After the confirmation, deletion by age may catch up if it was behind when the
+    /// process started. Resolves to `true` if the wall clock was in doubt, or if deletion waited for the confirmation.
     fn accept_clock(&self) -> JournalFuture<'_, bool>;
 
     /// The state of the journal: the current value and every later change.

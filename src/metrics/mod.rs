@@ -1,5 +1,5 @@
-//! All metrics, under stable names. Labels have a limited number of values: sources, credentials, handlers and failure
-//! classes of the configuration, and names from the code.
+//! All metrics, under stable names. Labels have a limited number of values. Sources, credentials, handlers and the
+//! classes of failed messages come from the configuration, all other values from the code.
 
 mod process;
 mod silence;
@@ -27,9 +27,9 @@ type Floats = Family<Labels, Gauge<f64, AtomicU64>>;
 /// A family of histograms, by labels.
 type Histograms = Family<Labels, Histogram, fn() -> Histogram>;
 
-/// Declares [`Metrics`] and registers its metrics in the order of one table. A row has the field, its type, the name,
-/// the help, and a constructor if the type's default does not fit. The help, and a doc comment if there is one,
-/// document the field.
+/// Declares [`Metrics`] from a table of metrics, and registers them in the order of the table. A row has the field, its
+/// type, the name, the help, and a constructor if the type's default does not fit. The help, and a doc comment if there
+/// is one, document the field.
 macro_rules! metrics {
     (@new $type:ty) => { <$type>::default() };
     (@new $type:ty, $new:expr) => { $new };

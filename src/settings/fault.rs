@@ -50,7 +50,8 @@ impl Fault {
         matches!(self.kind, FaultKind::Missing(_))
     }
 
-    /// Returns whether a key is missing only because it was removed after an earlier fault. It may have been misspelt.
+    /// Returns whether a key is missing only because of an earlier fault, after which a key was removed. The removed
+    /// key is the missing key itself, or probably a misspelling of it.
     pub(super) fn follows_from(&self, removed: &[Vec<String>]) -> bool {
         let FaultKind::Missing(key) = self.kind else { return false };
         removed.iter().any(|path| match path.split_last() {
@@ -64,7 +65,8 @@ impl Fault {
         self
     }
 
-    /// Sets the place, unless a more exact one is already set.
+    /// Sets the place if none is set. A fault passes from inner values to outer ones, so the place that was set first
+    /// is the most exact.
     pub(super) fn at(mut self, place: &Place) -> Self {
         self.place.get_or_insert_with(|| place.clone());
         self

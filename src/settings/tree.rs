@@ -33,11 +33,11 @@ pub(crate) enum Value {
     Number(i128),
     Fraction(f64),
     Flag(bool),
-    /// A date or a time, as it was written.
+    /// The text of a date or a time, as the TOML parser formats it.
     Time(String),
     List(Vec<Node>),
     Table(Table),
-    /// The text of an environment variable. It is converted to the type of its key when it is read.
+    /// The text of an environment variable. Reading the settings converts it to the type of its key.
     Variable(String),
 }
 
@@ -74,7 +74,8 @@ impl Node {
     }
 }
 
-/// Parses TOML as far as possible. Also returns every syntax error, and every integer that is too large.
+/// Parses TOML as far as possible. Returns the table, and a problem for each syntax error and for each integer that is
+/// too large.
 pub(crate) fn parse(text: &str) -> (Table, Vec<Problem>) {
     let (document, errors) = DeTable::parse_recoverable(text);
     let mut problems: Vec<Problem> = errors

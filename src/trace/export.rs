@@ -1,9 +1,9 @@
 //! Exports spans over HTTP as protobuf, in batches, from a separate thread. At most [`SPANS_MAX`] spans wait or are
 //! being exported; further ones are dropped and counted.
 //!
-//! When the queue of the OpenTelemetry SDK is full, the SDK drops spans without counting them. Therefore
-//! [`BoundedProcessor`] counts the spans that wait or are being exported. At the limit, it drops further ones itself.
-//! [`CountedExporter`] subtracts spans from that count after their export.
+//! When the queue of the OpenTelemetry SDK is full, the SDK drops spans, and its count of them cannot be read.
+//! Therefore [`BoundedProcessor`] counts the spans that wait or are being exported. At the limit, it drops further ones
+//! itself. [`CountedExporter`] subtracts spans from that count after their export.
 
 use std::{
     fmt::Display,
@@ -185,7 +185,8 @@ struct CountedExporter {
     inner: Otlp,
     waiting: Arc<AtomicUsize>,
     dropped: Counter,
-    /// True after a failed export. Only the first failure and the first success after it are logged.
+    /// Whether the last export failed. Only the first of several failures in a row is logged, and the first success
+    /// after them.
     failing: AtomicBool,
 }
 

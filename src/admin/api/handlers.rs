@@ -64,7 +64,8 @@ fn not_configured(handler: &Arc<str>, lane: &LanePlace) -> LaneStatus {
     }
 }
 
-/// `POST handlers/{name}/pause`: starts no more deliveries until the handler is resumed. A restart does not resume it.
+/// `POST handlers/{name}/pause`: the handler starts no more deliveries until it is resumed. A restart does not resume
+/// it.
 pub(super) async fn pause(
     State(shared): State<Arc<AdminState>>,
     Segment(handler): Segment<String>,
@@ -75,7 +76,7 @@ pub(super) async fn pause(
     Ok(Json(Paused { handler, paused }))
 }
 
-/// `POST handlers/{name}/resume`: continues at the handler's cursors.
+/// `POST handlers/{name}/resume`: the handler continues at its cursors.
 pub(super) async fn resume(
     State(shared): State<Arc<AdminState>>,
     Segment(handler): Segment<String>,

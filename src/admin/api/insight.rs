@@ -28,8 +28,8 @@ pub(super) async fn progress(
     row(&shared)
 }
 
-/// `POST insight/rebuild`: deletes all messages and customers, and the figures that the journal can restore. Insight
-/// then reads the journal again.
+/// `POST insight/rebuild`: deletes all messages and customers from insight, and the figures that the journal can
+/// restore. Insight then reads the journal again.
 pub(super) async fn rebuild(
     State(shared): State<Arc<AdminState>>,
     JsonBody(EmptyBody {}): JsonBody<EmptyBody>,

@@ -1,7 +1,7 @@
 //! `/api/v1`, the JSON API. Paged lists are newest first: the `next` of one page is the `before` of the following page,
-//! and `null` on the last page. The list of events with `after` is oldest first: its `next` is the `after` of the
-//! following page. A page has limits for its entries and for its bytes. So it may have fewer entries than `limit` and
-//! still have a `next`.
+//! and `null` on the last page. If a request for the list of events has `after`, the list is oldest first. Its `next`
+//! is then the `after` of the following page. A page has limits for its entries and for its bytes. So it may have fewer
+//! entries than `limit` and still have a `next`.
 
 mod answers;
 mod changes;

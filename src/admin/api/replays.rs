@@ -53,7 +53,7 @@ pub(super) async fn one(
     Ok(Json(ReplayRow::one(&shared, id)?))
 }
 
-/// `POST replays/{id}/pause`: starts no more deliveries until the replay is resumed. A restart does not resume it.
+/// `POST replays/{id}/pause`: the replay starts no more deliveries until it is resumed. A restart does not resume it.
 pub(super) async fn pause(
     state: State<Arc<AdminState>>,
     id: Segment<i64>,

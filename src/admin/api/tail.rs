@@ -99,8 +99,8 @@ pub(super) async fn tail(
     let batches = stream::unfold(tail, async |mut tail| {
         let lines = match tail.next().await? {
             TailMessage::Events(events) => events.iter().map(|event| line(event)).collect(),
-            // A message with an id but no data triggers no event in the client. When the client reconnects, it sends
-            // this id.
+            // This line has an id but no data, so it triggers no event in the client. When the client reconnects, it
+            // sends this id.
             TailMessage::Quiet => vec![Line::default().comment("").id(tail.cursor().to_string())],
         };
         Some((stream::iter(lines.into_iter().map(Ok::<_, Infallible>)), tail))

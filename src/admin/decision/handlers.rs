@@ -47,8 +47,8 @@ pub(in crate::admin) async fn resume(shared: &AdminState, handler: &Arc<str>) ->
 }
 
 /// Makes each lane of a handler skip all undelivered events below the seq `before`. A dry run only counts them. Returns
-/// an error if every lane has ended. Events that cannot be read are skipped, too. The number of skipped events is
-/// then unknown.
+/// an error if every lane has ended. Events that cannot be read are skipped, too. If there are any, the number of
+/// skipped events is unknown.
 pub(in crate::admin) async fn skip(
     shared: &AdminState,
     handler: &str,

@@ -108,7 +108,7 @@ async fn store(
 ) -> Result<AppendReceipt, RequestError> {
     let retried = Some(if part_count == 1 { RetryOf::Whole(id) } else { RetryOf::Part });
     let mut receipt = AppendReceipt::default();
-    // One value per part: true if no element of the part is stored or is a duplicate.
+    // One value per part: true if none of its elements is stored or a duplicate.
     let mut unstored = Vec::new();
     let mut parts = Parts::of(item);
     while let Some(Decoded { drafts, quarantined, .. }) = parts.next().await? {

@@ -1,5 +1,5 @@
-//! Signs the CSRF tokens of forms, the permission to see personal data, and notices. All are signed with a random key
-//! of this process, so that the server stores nothing per browser.
+//! Makes the CSRF tokens of forms, and signs notices and the permission to see personal data. All signatures use a
+//! random key of this process, so that the server stores nothing per browser.
 //!
 //! A browser gets a random name in a cookie. The token in each form is a signature over that name. Another site can at
 //! most make the browser send the cookie; that site never learns the token. The permission to see personal data is a

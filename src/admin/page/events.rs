@@ -187,7 +187,7 @@ pub(super) async fn one(Path(seq): Path<String>, visit: PageVisit) -> PageResult
     })
 }
 
-/// Formats a rendered element for display. Returns whether it was cut.
+/// A rendered element, formatted for display, and whether it was cut.
 pub(super) fn shown_json(rendered: &str, redaction: Redaction) -> (String, bool) {
     let end = rendered.floor_char_boundary(SHOWN_BYTES);
     let (json, cut) = indented(&rendered[..end], redaction);

@@ -116,7 +116,8 @@ impl FormFields {
         self.with(path, "before", &before.to_string())
     }
 
-    /// A link to `path` with this field set to `value`, and without the current `before`.
+    /// A link to `path` with the current fields, except that the field `name` is set to `value`, and that the current
+    /// `before` is left out.
     pub(super) fn with(&self, path: &str, name: &str, value: &str) -> String {
         let kept = self.0.iter().filter(|(given, _)| given != name && given != "before");
         let fields: Vec<(String, String)> =

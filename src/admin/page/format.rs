@@ -34,7 +34,7 @@ impl When {
     }
 }
 
-/// A word with a color: `ok`, `warn`, `bad`, `note`, `info`, or none.
+/// A word in a color. The color is one of the CSS classes `ok`, `warn`, `bad`, `note` and `info`, or none.
 #[derive(Clone, Template)]
 #[template(source = r#"<span class="tag {{ colour }}">{{ word }}</span>"#, ext = "html")]
 pub(super) struct Tag {

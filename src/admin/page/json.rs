@@ -31,7 +31,8 @@ const PLAIN: &[&str] = &[
 const WRITTEN_BYTES: usize = 1024 * 1024;
 
 /// Indents a rendered element (one line of JSON). If personal data is masked, only these values are shown: `null`,
-/// booleans, empty strings, and the values of plain keys. Returns whether the output was cut ([`WRITTEN_BYTES`]).
+/// booleans, empty strings, and the values of plain keys. Returns the output, and whether it was cut
+/// ([`WRITTEN_BYTES`]).
 pub(super) fn indented(json: &str, redaction: Redaction) -> (String, bool) {
     let mut written = Written {
         json,
@@ -121,8 +122,8 @@ impl Written<'_> {
         end
     }
 
-    /// Records the key of the next value. Returns whether the key itself may be shown: a key that is not a short
-    /// identifier may contain personal data.
+    /// Records whether the value of this key may be shown. Returns whether the key itself may be shown: a key that is
+    /// not a short identifier may contain personal data.
     fn key(&mut self, key: &str) -> bool {
         // The key `id` is plain only at the top level. A nested id may be the id of a customer.
         let is_own_id = key == "id" && self.within.len() == 1;

@@ -1,8 +1,8 @@
 //! `/tail`: new events as they arrive. The page starts with the newest events, and its script receives rows for the
 //! later ones.
 //!
-//! The browser's client for server-sent events reconnects automatically, and sends the id of the last event that it
-//! received. The client does not tell the script why a request was rejected, so "too many tails" is sent as a
+//! The browser's client for server-sent events reconnects automatically, and sends the id of the last server-sent event
+//! that it received. The client does not tell the script why a request was rejected, so "too many tails" is sent as a
 //! server-sent event of its own. Another server-sent event marks the end of a stream that shows personal data, so that
 //! the page reconnects at once.
 
@@ -34,14 +34,14 @@ use crate::{
     journal::EventQuery,
 };
 
-/// Events on the page at the start.
+/// The maximum number of events that the page starts with.
 const LIMIT: usize = 50;
 /// The minimum time between two messages to the browser, to limit how often it redraws. A stream that is behind sends
 /// without this delay.
 const PACE: Duration = Duration::from_millis(200);
-/// A stream that shows personal data ends after this time. If it is waiting at that moment, it first sends its next
-/// message to the browser. The page then reconnects. If the operator has masked personal data in the meantime, the new
-/// stream masks it.
+/// A stream that shows personal data ends after this time. If the stream is waiting for its next message to the browser
+/// at that moment, it ends after this message. The page then reconnects. If the operator has masked personal data in
+/// the meantime, the new stream masks it.
 const UNREDACTED: Duration = Duration::from_secs(30);
 /// A stream that is more than this many events behind skips the oldest ones, because the page keeps only a few rows and
 /// must show current events.
@@ -124,8 +124,8 @@ pub(super) async fn rows(headers: HeaderMap, visit: PageVisit) -> PageResult {
     Ok(uncached(stream::unfold(Some(live), async |live| {
         let mut live = live?;
         if live.reconnect_at.is_some_and(|at| at <= Instant::now()) {
-            // This drops the stream before the page reconnects, so it no longer counts towards the maximum number of
-            // tails.
+            // `None` as the next state drops the `TailStream` before the page reconnects. The stream then no longer
+            // counts towards the maximum number of tails.
             return Some((Ok(live.blank().event("again").data("-")), None));
         }
         Some((Ok(live.line().await?), Some(live)))

@@ -31,7 +31,8 @@ impl FigurePeriod {
     /// The period that the form selects. With `range=own`, it is set by the fields `since` and `until`. The default of
     /// `until` is one hour from now. The default of `since` is seven days before `until`.
     pub(super) fn of(form: &FormFields, now: Timestamp) -> Result<Self, RequestError> {
-        // The period includes the current hour, which is not over yet.
+        // The figures are kept per hour, and the hour that contains `until` is excluded. With `until` one hour from
+        // now, the current hour is included, although it is not over yet.
         let last = |range, ms: i64| Self { range, since: now.plus_ms(-ms), until: now.plus_ms(HOUR_MS) };
         match form.text("range") {
             Some("24h") => Ok(last("24h", DAY_MS)),

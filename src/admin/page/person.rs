@@ -9,7 +9,7 @@ use crate::insight::{
 /// The number of digits of a customer's id that are shown.
 const SHOWN_DIGITS: usize = 6;
 
-/// A customer, with the link to the conversation.
+/// A customer, shown as a link to the conversation if `contact` is known.
 pub(super) struct Person {
     /// The public id of the customer; `None` if the customer is unknown.
     pub(super) contact: Option<PublicId>,

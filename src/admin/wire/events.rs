@@ -73,7 +73,7 @@ struct EventRow {
 #[expect(dead_code, reason = "the schema of events, which are written as text")]
 pub(crate) struct EventList {
     events: Vec<EventRow>,
-    /// `before` of the next page, or `after` if the request has one; null on the last page.
+    /// The value of `before` for the next page, or of `after` if the request gives `after`; null on the last page.
     next: Option<u64>,
 }
 

@@ -23,13 +23,13 @@ pub(crate) struct MessageList {
     pub next: Option<i64>,
 }
 
-/// The message, one entry for each source: the answer to `GET messages/{messageId}`.
+/// The message, with one entry for each source that has it: the answer to `GET messages/{messageId}`.
 #[derive(Serialize, Deserialize, JsonSchema)]
 pub(crate) struct TimelineList<R> {
     pub messages: Vec<R>,
 }
 
-/// A message with every event that reported it, and its content.
+/// A message with the events that reported it (at most the first 1,000), and with its content.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Timeline")]
 pub(crate) struct TimelineReport<S = MessageState> {
@@ -44,12 +44,12 @@ pub(crate) struct TimelineReport<S = MessageState> {
 #[serde(default)]
 #[schemars(!default)]
 pub(crate) struct ShownContent {
-    /// The text of the message, the title of what the customer chose, the caption of a file, or another detail. If the
-    /// message was edited, this is its newest version. Null if there is none, if the message was deleted, or if the
-    /// journal no longer has its event.
+    /// The text of the message, the title of the button or list row that the customer chose, the caption of a file, or
+    /// another detail. If the message was edited, this is its newest version. Null if there is none, if the message was
+    /// deleted, or if the journal no longer has its event.
     pub text: Option<String>,
-    /// The kind of the content, such as `image`, `order of 2 items` or `deleted message`; null for a text and for what
-    /// the customer chose.
+    /// The kind of the content, such as `image`, `order of 2 items` or `deleted message`; null for a text and for a
+    /// chosen button or list row.
     pub content: Option<String>,
     /// Whether the customer edited the message.
     pub edited: bool,

@@ -5,8 +5,8 @@
 //! enum, and the command line reads a `String`. If the command line may print a list unchanged, it reads the rows as
 //! raw JSON.
 //!
-//! The OpenAPI document describes the types as they are here. The doc comments are its descriptions, so a doc comment
-//! names members and values of JSON.
+//! The OpenAPI document is generated from these types, and their doc comments become its descriptions. So a doc comment
+//! uses the JSON names of members and values: `sizeBytes` and null, not `size_bytes` and `None`.
 
 mod changes;
 mod dead;

@@ -23,7 +23,8 @@ pub(crate) struct ReplayRequest<F> {
     /// Only events received before this time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
-    /// A filter with the keys of a handler's filter. The replay delivers only events that match both filters.
+    /// A filter with the same members as a handler's filter. The replay delivers only events that match both this
+    /// filter and the handler's.
     #[serde(default)]
     pub filter: F,
     /// The maximum number of events per second.
@@ -60,9 +61,9 @@ pub(crate) struct ReplayRow<S = ReplayState, L = LaneStatus> {
     /// Number of events that the filters of the handler and of the replay select; null until they are counted in this
     /// run of the process.
     pub events: Option<u64>,
-    /// Number of the events counted in `events` that the replay is done with; null until `events` is known. They were
-    /// delivered or set aside, or became dead letters. The replay is also done with events that the handler's own lanes
-    /// have set aside, because those lanes deliver them.
+    /// Number of the events counted in `events` that the replay is done with. These events were delivered or set aside,
+    /// or became dead letters. The replay is also done with events that the handler's own lanes have set aside, because
+    /// those lanes deliver them. Null until `events` is known.
     pub done: Option<u64>,
     /// Number of events delivered in this run of the process; null if the replay has not started in this run.
     pub delivered: Option<u64>,

@@ -60,8 +60,8 @@ impl Destination {
             Self::File { part, file, is_replaced } => {
                 let part = part.into_inner().map_err(|error| Error::Output(error.into_error()))?;
                 part.as_file().sync_all()?;
-                // Locked during the rename, so that the thread that waits for a signal reads this flag only before or
-                // after the rename. It then prints correctly whether the file is replaced.
+                // Hold the lock during the rename. The thread that waits for a signal can then read `is_replaced` only
+                // before or after the rename, so it prints correctly whether the file is replaced.
                 let mut is_replaced = is_replaced.lock().unwrap_or_else(PoisonError::into_inner);
                 part.persist(&file).map_err(|error| Error::Output(error.error))?;
                 *is_replaced = true;
@@ -79,7 +79,7 @@ fn remove_when_interrupted(part: PathBuf, file: &Path, is_replaced: Arc<Mutex<bo
     let mut signals = runtime.block_on(async { Signals::new() })?;
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         runtime.block_on(signals.next());
-        // Locked until the process ends, so that no rename follows the message.
+        // Hold the lock until the process ends, so that the file is not replaced after the message below.
         let is_replaced = is_replaced.lock().unwrap_or_else(PoisonError::into_inner);
         drop(fs::remove_file(part));
         let state = if *is_replaced { "complete" } else { "unchanged" };

@@ -140,8 +140,8 @@ impl Args {
                 bar.set_message(counted(exported.events, "event", "events"));
             }
             next = page.next;
-            // Without a next page, `through` does not advance to the tip. The read may have ended at `--until`, before
-            // the tip.
+            // Without a next page, do not advance `through` to the tip, because the read may have ended at `--until`,
+            // before the tip.
             exported.through = next.map_or(exported.through, |next| next.min(tip));
         }
         Ok(exported)

@@ -27,7 +27,7 @@ pub(super) struct PostReceipt {
 }
 
 impl PostResult {
-    /// Interprets a status and a body.
+    /// Interprets the status and the body of an answer.
     pub(super) fn read(status: StatusCode, body: &[u8]) -> Self {
         if status != StatusCode::OK {
             return Self::Rejected(status, detail(body).unwrap_or_default());

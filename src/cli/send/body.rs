@@ -15,7 +15,7 @@ pub(super) struct PostBody {
     pub(super) bytes: Bytes,
     /// The number of generated events in it; 0 for a file.
     pub(super) events: u64,
-    /// The body contains elements that cannot be read, or is truncated, so 400 is an expected answer too.
+    /// The body contains elements that cannot be read, or is truncated. So status 400 is expected as well as 200.
     pub(super) garbage: bool,
 }
 

@@ -33,7 +33,8 @@ pub(super) struct CredentialArgs {
     /// File with the password of --user
     #[arg(long, value_name = "FILE", requires = "user")]
     password_file: Option<PathBuf>,
-    // Hidden and rejected; the error names the alternatives. All users of the machine can see a command line.
+    // `--key` and `--password` are hidden from the help, and rejected because all users of the machine can see a
+    // command line. The error names the alternatives.
     #[arg(long, hide = true)]
     key: Option<String>,
     #[arg(long, hide = true)]

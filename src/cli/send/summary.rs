@@ -26,7 +26,7 @@ pub(super) struct PostSummary {
 }
 
 impl PostSummary {
-    /// Counts an answer and records its latency.
+    /// Counts the result of a posted body. Records the latency only if the answer is usable.
     pub(super) fn count(&mut self, events: u64, garbage: bool, answer: PostResult, latency: Duration) {
         self.requests += 1;
         self.events += events;

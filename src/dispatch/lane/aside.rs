@@ -69,8 +69,8 @@ impl Lane {
         let answers = trouble.is_about_event()
             && (self.condition.successes > trace.failed_after
                 || (self.condition.failures == 0 && self.window.doubted() == 0));
-        // Can be true while a pinned event (see `Window::pin`) is in doubt, because `doubts` leaves out an event if
-        // others succeeded since its doubt began. `doubted` counts every event in doubt.
+        // `doubted` counts every event in doubt, but `doubts` leaves out an event if others succeeded since its doubt
+        // began. So `is_well` can be true while a pinned event (see `Window::pin`) is in doubt.
         let is_well =
             trouble.is_about_event() && self.condition.failures == 0 && self.doubts().next().is_none();
         let takes_others = answers || is_well || self.others_succeed_since(trace.failed_at);
@@ -227,9 +227,9 @@ impl Lane {
         }
     }
 
-    /// Sets aside an event that did not fail, in the order of its message. The event queues behind earlier set-aside
-    /// events of its message. If a later event of the message is already set aside, for example from before a restart,
-    /// that event queues behind this one.
+    /// Sets an event aside to keep the order of its message, not because the event failed. The event queues behind
+    /// earlier set-aside events of its message. If a later event of the message is already set aside, for example from
+    /// before a restart, that event queues behind this one.
     pub(super) fn set_aside_in_order(&mut self, seq: u64, order_key: Option<OrderKey>, now: Timestamp) {
         let follows = order_key.and_then(|key| self.aside.yields(key, seq));
         let row = Aside {

@@ -83,9 +83,10 @@ impl Lane {
         self.room_ahead() == 0
     }
 
-    /// Returns whether a lane with a pinned event (see `Window::pin`) claims although a limit is reached. Beyond
-    /// [`policy::AHEAD_MAX`], the lane claims one event. It claims because a new event may succeed. Without a success,
-    /// set-aside events would not expire, and there would never be room again.
+    /// Returns whether a lane with a pinned event (see `Window::pin`) claims although its window has reached the limit
+    /// of [`policy::window`] or [`policy::AHEAD_MAX`]. Beyond [`policy::AHEAD_MAX`], the lane claims one event. It
+    /// claims because a new event may succeed. Without a success, set-aside events would not expire, and there would
+    /// never be room to set the pinned event aside.
     fn probes_ahead(&self, now: Timestamp) -> bool {
         self.probe_ahead_at().is_some_and(|at| at <= now)
             && self.window.len() < policy::DOUBTED_MAX

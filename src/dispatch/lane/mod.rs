@@ -152,14 +152,15 @@ pub struct Lane {
     publisher: LanePublisher,
 }
 
-/// Counts the events that the previous process may already have delivered.
+/// Counts deliveries of events that the previous process may already have delivered. Retried dead letters count as such
+/// events.
 #[derive(Default)]
 struct Redelivered {
     /// The tip when the lane was restored.
     upto: u64,
-    /// Number of these events that are settled durably, in this run.
+    /// Number of deliveries of these events that are settled durably, in this run.
     settled: u64,
-    /// Number of these events that ended and are not yet settled durably.
+    /// Number of deliveries of these events that ended and are not yet settled durably.
     unsettled: u64,
     backlog_is_settled: bool,
 }

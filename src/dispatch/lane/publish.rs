@@ -38,7 +38,7 @@ impl Lane {
     /// Logs an ERROR when the limit for set-aside events is reached. Logs the next ERROR only after a tenth of the
     /// limit was free again.
     fn log_full(&mut self, full: bool) {
-        // Room means that a tenth of the limit is free, so that a change by one event does not log again.
+        // A tenth of the limit must be free. If one free place were enough, a change by one event could log again.
         let has_room = self.aside.len() * 10 <= self.settings().aside_limit * 9;
         if full && !self.logged_full {
             self.logged_full = true;

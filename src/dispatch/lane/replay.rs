@@ -30,15 +30,15 @@ pub struct ReplayPart {
     filter: Filter,
     /// The status of the handler's own lanes.
     pub(super) live: Vec<watch::Receiver<LaneStatus>>,
-    /// Limits the events of both lanes; `None`: no limit but the handler's.
+    /// Limits the events of both lanes of the replay. With `None`, only the handler's own limit applies.
     pub(in crate::dispatch) rate_limit: Option<Arc<RateLimit>>,
     /// Deliveries in flight of both lanes of the replay.
     in_flight: Arc<AtomicUsize>,
 }
 
 impl ReplayPart {
-    /// Creates the part for a replay that ends with this seq. Both lanes use clones of one part, so that they share the
-    /// count of deliveries in flight.
+    /// Creates the settings and state of a replay that ends with the seq `upto`. Both lanes of the replay use clones of
+    /// one `ReplayPart`, so that they share the count of deliveries in flight.
     pub fn new(upto: u64, filter: Filter, live: Vec<watch::Receiver<LaneStatus>>) -> Self {
         Self { upto, filter, live, rate_limit: None, in_flight: Arc::default() }
     }

@@ -8,7 +8,7 @@ use crate::{
     journal::{Omission, OmissionCause},
 };
 
-/// How many claimed events below a seq a lane skips, or would skip.
+/// Counts of a lane's claimed events that are below a certain seq and are skipped, or would be.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LaneSkip {
     /// Number of events that wait in the window or are set aside.

@@ -165,7 +165,8 @@ pub(super) fn variables(delivery: &Delivery) -> [(&'static str, String); 8] {
 }
 
 fn value(text: &str) -> String {
-    // Cut before the copy, because an id may be long, and after it, because a NUL becomes three bytes.
+    // The text is cut before `replace` copies it, because an id may be long. It is cut again afterwards, because each
+    // NUL becomes three bytes.
     let mut text = text[..text.floor_char_boundary(VARIABLE_BYTES)].replace('\0', "\u{fffd}");
     text.truncate(text.floor_char_boundary(VARIABLE_BYTES));
     text

@@ -16,8 +16,8 @@ use crate::handler::{About, Delivery, Failure, FailureText};
 
 /// Maximum length of an answer with its line break, in bytes.
 const ANSWER_BYTES: u64 = 4 * 1024;
-/// How long to wait until a process that closed a pipe ends. Reading the rest of its standard error then has the same
-/// timeout.
+/// How long to wait for a process to end after it closed a pipe. Reading the rest of its standard error then has the
+/// same timeout.
 const END: Duration = Duration::from_secs(1);
 
 /// The process and its pipes.

@@ -168,14 +168,14 @@ fn end_orphans(handler: &str) -> Result<Option<Mark>, String> {
 impl Exec {
     async fn feed(&self, events: &[Delivery]) -> Result<(), Failure> {
         let mut place = self.worker.lock().await;
-        // A process that ended since the last delivery is replaced; this delivery does not fail.
+        // If the process ended since the last delivery, another one is started, so that this delivery does not fail.
         let mut worker = match place.take().and_then(Worker::if_alive) {
             Some(worker) => worker,
             None => Worker::start(&self.program)?,
         };
         let mut outcome = Ok(());
-        // The process may have printed an extra answer to the previous event. The extra answer is detected only when
-        // the next event is sent, so the previous event is not marked as accepted before that.
+        // The process may print an extra answer to an event. `hand` detects it only when the next event is sent. So an
+        // event is not marked as accepted before the next one is answered. The last event is marked without this check.
         let mut unproven: Option<&Delivery> = None;
         for delivery in events {
             delivery.mark_sent();

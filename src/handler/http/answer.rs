@@ -46,7 +46,8 @@ fn judge(
         200..=299 => Ok(()),
         400..=599 if after.is_some() => retry(About::Destination, class, error),
         400 | 413 | 414 | 422 => Err(Failure::Refuse { class, error }),
-        // A destination may answer 409 because the first request with this idempotency key is still in progress.
+        // A destination may answer 409 because the first request with this idempotency key is still in progress. So the
+        // event is not refused, but retried.
         409 => retry(conflict, class, error),
         410 => Err(Failure::Gone { class, error }),
         500 => retry(About::Event, class, error),
@@ -73,7 +74,7 @@ async fn body(mut answer: Response) -> String {
             bytes.extend_from_slice(&chunk[..chunk.len().min(room)]);
         }
     };
-    // After a timeout, the part that was read is the text.
+    // After a timeout, the text is the part that was read.
     let _ = tokio::time::timeout(BODY_WAIT, read).await;
     String::from_utf8_lossy(&bytes).trim().to_owned()
 }

@@ -29,8 +29,8 @@ pub enum Error {
     /// The file was not written by a jsonl handler, so it must not be appended to or truncated.
     #[error("{0} is not a file of a jsonl handler: move it away or choose another path")]
     Foreign(PathBuf),
-    /// The first bytes of the file include a zero, as after a power cut. The writer repairs the file
-    /// and opens it again; it returns this error only if the file still begins so.
+    /// The first bytes of the file include a zero byte, as after a power cut. The writer repairs the file and opens it
+    /// again. The writer returns this error only if the first bytes still include a zero byte.
     #[error("{0} is damaged, it begins with zeros: move it away")]
     Damaged(PathBuf),
     /// An operation of the file system failed.

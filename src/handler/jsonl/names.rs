@@ -68,8 +68,8 @@ impl Names {
         {
             next = Rotated { stamp: latest.stamp, number: latest.number + 1 };
         }
-        // If a file is replaced by its `.gz` while `rotated` lists the directory, the list may have neither of them. So
-        // check that neither exists.
+        // If a file is replaced by its `.gz` while `rotated` lists the directory, the list may have neither of them.
+        // Then `next` may be the name of that file. So check that neither form of `next` exists.
         while self.plain(&next).exists() || self.gzip(&next).exists() {
             next.number += 1;
         }
@@ -141,7 +141,8 @@ impl Names {
 }
 
 fn stamp(now: Timestamp) -> String {
-    // A time outside the years -9999 to 9999 becomes the epoch. `next` still finds a later name.
+    // A time outside the years -9999 to 9999 becomes the epoch. `Names::next` still returns a name that sorts after all
+    // rotated files.
     let now = jiff::Timestamp::from_millisecond(now.as_ms()).unwrap_or_default();
     now.strftime("%Y-%m-%dT%H%M%SZ").to_string()
 }

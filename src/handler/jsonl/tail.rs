@@ -22,13 +22,13 @@ use crate::folder;
 /// bytes. A compressed file is always read whole, even above the limit.
 const TAIL_BYTES: u64 = 64 * 1024 * 1024;
 /// A compressed file can only be read from its beginning. To limit memory, only the ids of its last lines are kept.
-/// Their number is at least this, and less than twice this.
+/// Their number is less than twice this. It is at least this, unless the file has fewer lines.
 const COMPRESSED_LINES: usize = 500_000;
-/// The longest time from the writing of a line until its event is settled. A line need not be read if it was written at
-/// least this long before a later line, because its event is settled. All lines of rotated files were written before
-/// the live file was created. So no rotated file is read if the live file was last changed at least this long after its
-/// creation. Otherwise rotated files are read, the newest first. Reading stops before the first file that was last
-/// changed at least this long before the newest rotated file was.
+/// The longest time from the writing of a line until its event is settled. A line need not be read if a later line was
+/// written at least this long after it, because the event of the older line is settled. All lines of rotated files were
+/// written before the live file was created. So no rotated file is read if the live file was last changed at least this
+/// long after its creation. Otherwise rotated files are read, the newest first. Reading stops before the first file
+/// whose last change was at least this long before the last change of the newest rotated file.
 const SETTLED: Duration = Duration::from_mins(10);
 
 /// Identifies a line: its `seq`, and a digest of its `receivedAt`. The `seq` alone is not unique, because a new journal

@@ -85,8 +85,8 @@ impl Writer {
         Ok(self.tail.insert(tail))
     }
 
-    /// Makes the next [`Writer::tail`] read the file again. Call it if the batch of a cancelled delivery may have been
-    /// written.
+    /// Makes the next [`Writer::tail`] read the file again. Call `forget_tail` if the batch of a cancelled delivery may
+    /// have been written.
     pub(super) fn forget_tail(&mut self) {
         self.tail = None;
     }
@@ -229,7 +229,7 @@ mod tests {
     fn a_cut_that_failed_is_made_before_the_next_batch() {
         let (_dir, mut writer, path) = writer(Rotation::default());
         writer.append(["{\"seq\":1}\n"].into_iter()).unwrap();
-        // Simulates a batch that failed half-way. After the failure, the file could not be reopened.
+        // Simulates a batch that failed half-way and was not removed, because the file could not be reopened.
         let mut live = writer.live.take().unwrap();
         live.is_in_place().unwrap();
         writer.cut = Some(live.cut_here());

@@ -45,8 +45,8 @@ pub(super) fn of_reason(code: Code, reason: &str) -> Failure {
         _ if reason.contains("timed out") || reason.contains("timeout") => "timeout",
         _ => "connection closed",
     };
-    // A broker that closes the connection may be stopping, or expect another protocol (TLS or SASL). So the
-    // failure is a retry, with advice for the second case.
+    // A broker that closes the connection may be stopping, or it may expect another protocol (TLS or SASL). So the
+    // failure is a retry. If the reason points to the protocol, the failure has advice.
     let failure = Failure::retry(class, FailureText::read(reason));
     if reason.contains("SSL_HANDSHAKE") {
         failure.saying("if this persists, the broker does not speak TLS on this port: check `tls`")
@@ -114,8 +114,8 @@ pub(super) fn of_message(topic: &str, error: &KafkaError) -> Failure {
         Code::ThrottlingQuotaExceeded => Failure::retry("throttled", what),
         Code::KafkaStorageError => Failure::retry("storage", what),
         Code::BrokerTransportFailure => Failure::retry("connection closed", what),
-        // Some of the remaining errors make an idempotent producer unusable, for example the error for an unexpected
-        // sequence number.
+        // The class is `producer`, because some of the remaining errors make an idempotent producer unusable, for
+        // example the error for an unexpected sequence number.
         _ => Failure::retry("producer", what),
     }
 }

@@ -49,7 +49,7 @@ impl Link {
         let link = Self { producer: Some(Arc::clone(&producer)), watch, given_up: GivenUp::default() };
         let topic = settings.topic.literal().map(str::to_owned);
         let may_be_missing = settings.auto_create;
-        // If the caller is cancelled, the thread ends within [`CONNECT_TIMEOUT`].
+        // If the caller is cancelled, `look` continues on its thread, but not longer than [`CONNECT_TIMEOUT`].
         let looking = spawn_blocking(move || look(&producer, topic.as_deref(), may_be_missing));
         tokio::select! {
             biased;
@@ -66,9 +66,9 @@ impl Link {
         !self.given_up.is_so() && !self.watch.has_trouble() && !self.producer.as_ref().is_none_or(has_ended)
     }
 
-    /// Sends the messages of a wave together, and marks the deliveries that are acknowledged. A wave has at most one
-    /// event of each BIK message. Returns when librdkafka has reported the result of every Kafka message, or when the
-    /// producer becomes unusable, for example because all brokers are down.
+    /// Sends the Kafka messages of a wave together, and marks the deliveries that are acknowledged. A wave has at most
+    /// one event of each BIK message. Returns when librdkafka has reported the result of every Kafka message, or when
+    /// the producer becomes unusable, for example because all brokers are down.
     pub(super) async fn send(
         &self,
         wave: &[Delivery],
@@ -129,7 +129,8 @@ impl Drop for Link {
     }
 }
 
-/// Asks the brokers for the topic. If the topic depends on the event, only checks that a broker answers.
+/// Asks the brokers whether the topic can be used. If the topic depends on the event, only checks that a broker
+/// answers.
 fn look(producer: &Producer, topic: Option<&str>, may_be_missing: bool) -> Result<(), Failure> {
     let client = producer.client();
     let away = || client.context().away("no broker answered within 5 s");
@@ -196,8 +197,8 @@ const fn protocol(settings: &Settings) -> &'static str {
     }
 }
 
-/// The log level for librdkafka. It is DEBUG or INFO, the most detailed that the log filter enables for [`TARGET`]. If
-/// the filter enables neither, librdkafka logs only emergencies.
+/// The log level for librdkafka. It is DEBUG if the log filter enables DEBUG for [`TARGET`], and INFO if the filter
+/// enables only INFO. If the filter enables neither, librdkafka logs only emergencies.
 fn log_level() -> RDKafkaLogLevel {
     if tracing::enabled!(target: TARGET, tracing::Level::DEBUG) {
         RDKafkaLogLevel::Debug

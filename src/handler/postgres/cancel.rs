@@ -14,8 +14,8 @@ use tokio::{runtime::Handle, task::JoinSet, time::timeout};
 
 use super::{address::Address, cancel_request, session::Session};
 
-/// Maximum number of cancel requests for a statement. One may not be enough, because a request that arrives between two
-/// statements has no effect.
+/// Maximum number of cancel requests for a dropped delivery, which may have sent several statements at once. One
+/// request may not be enough, because a request that arrives between two statements has no effect.
 const REQUESTS: usize = 5;
 /// How long to wait for the statement to end before the request is repeated.
 const ENDED: Duration = Duration::from_secs(1);

@@ -86,8 +86,8 @@ enum Json {
     None,
 }
 
-/// Inserts rows in one transaction. Its three requests are sent at once, so it needs no more round trips than the
-/// statement alone.
+/// Inserts rows in one transaction. `BEGIN`, `INSERT` and `COMMIT` are sent at once, so the transaction needs no more
+/// round trips than the `INSERT` alone.
 async fn execute(client: &Client, table: &Table, rows: &[Row], json: Json) -> Result<(), Error> {
     let texts = |of: fn(&Row) -> &str| rows.iter().map(|row| text(of(row))).collect::<Vec<_>>();
     let some = |of: fn(&Row) -> &Option<String>| {

@@ -20,8 +20,8 @@ use super::{
 
 type Driving = Pin<Box<dyn Future<Output = Result<(), tokio_postgres::Error>> + Send>>;
 
-/// How every transaction begins. The statement of a dropped delivery is cancelled; these limits end the statement if
-/// the cancel request does not arrive.
+/// How every transaction begins. When a delivery is dropped, the server is asked to cancel its statement. If this
+/// cancel request does not arrive, the time limits end the statement.
 pub(super) const BEGIN: &str = "BEGIN; SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = '60s'";
 
 /// A connection, and whether [`Table::prepare`] has succeeded on it.

@@ -4,7 +4,7 @@ use redis::{ErrorKind, RedisError, ServerError};
 
 use super::super::{Failure, FailureText, tls};
 
-/// Codes of a server that is temporarily unable to answer.
+/// Error codes of a server that temporarily cannot execute commands.
 const BUSY: [&str; 6] = ["LOADING", "MASTERDOWN", "BUSY", "TRYAGAIN", "CLUSTERDOWN", "NOREPLICAS"];
 
 /// A failure, and whether the connection is still usable. If not, the next delivery makes a new connection, because

@@ -9,8 +9,9 @@
 //! for the other keys stay, and each retry would add them again. So if `stream` depends on the event, the types of all
 //! keys are checked first, and the entries are added only if each key is missing or a stream. The events for any other
 //! key are refused and become dead letters, while events for other streams continue. After an operator has deleted the
-//! key, `bikhook dead retry` delivers those dead letters. With one stream for all events, no event is refused. As with
-//! any wrong setting, the events wait until an operator changes `stream` or deletes the key.
+//! key, `bikhook dead retry` delivers those dead letters. If `stream` does not depend on the event and its key is not a
+//! stream, no event is refused. As with any wrong setting, the events wait until an operator changes `stream` or
+//! deletes the key.
 //!
 //! **A server that hangs.** When the server recovers, it still executes the commands that it was sent, even those of
 //! cancelled deliveries. So a connection with a cancelled delivery is not used again, and its unsent data is dropped.
@@ -48,7 +49,7 @@ pub(super) struct Redis {
     link: Mutex<Option<Arc<Link>>>,
 }
 
-/// A connection, and the limits of the server.
+/// A connection, and the server's limit for the size of a value.
 struct Link {
     /// Each delivery clones this; all clones share one connection.
     connection: MultiplexedConnection,
@@ -193,7 +194,7 @@ impl Redis {
     }
 }
 
-/// The fields of an entry before the event itself.
+/// The fields of an entry, except the last field, which has the event itself.
 fn fields(delivery: &Delivery) -> [(&'static str, Cow<'_, str>); 8] {
     let event = &delivery.event;
     [
@@ -209,7 +210,8 @@ fn fields(delivery: &Delivery) -> [(&'static str, Cow<'_, str>); 8] {
 }
 
 /// Returns whether the value of a placeholder in the key may contain this character. A key may contain any character,
-/// but an event must not add separators (`:`), cluster hash tags (`{}`) or pattern characters.
+/// but an event must not add whitespace, control characters, separators (`:`), cluster hash tags (`{}`) or pattern
+/// characters.
 fn is_safe(c: char) -> bool {
     !c.is_whitespace() && !c.is_control() && !matches!(c, ':' | '{' | '}' | '*' | '?' | '[' | ']')
 }

@@ -1,5 +1,5 @@
-//! Maps errors of the store to delivery failures. The codes are those of the S3 API ("List of error codes"). The
-//! library has the code only inside the text of an error.
+//! Maps errors of the store to delivery failures. The store's error codes are those of the S3 API ("List of error
+//! codes"). The library gives a code only inside the text of an error.
 
 use std::{error::Error as StdError, io, iter};
 

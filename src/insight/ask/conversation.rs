@@ -196,8 +196,8 @@ pub(super) fn numbers_in(
     Ok(found)
 }
 
-/// Returns a page of rows, and the seq before which the next page starts. Rows with the same seq are on one page, so
-/// the page can exceed the limit.
+/// Returns a page of rows. If more rows follow, also returns the seq of the page's last row; the next page has the rows
+/// below that seq. Rows with the same seq are on one page, so the page can exceed the limit.
 fn whole<T>(
     rows: impl IntoIterator<Item = rusqlite::Result<T>>,
     limit: usize,
@@ -353,7 +353,8 @@ pub fn conversation(
     let mut entries = [messages, events].concat();
     entries.sort_by_key(|entry| std::cmp::Reverse(entry.seq()));
     let (entries, older) = whole(entries.into_iter().map(Ok), limit, ConversationEntry::seq)?;
-    // If the page has every entry that was read, the next page starts where reading stopped.
+    // `older` is `None` if the page has all entries that the two queries returned. The next page then starts where a
+    // query stopped at the limit; if none did, this is the last page.
     let next = older.or(older_messages).or(older_events);
     Ok(Some(Conversation { contact, entries, next }))
 }

@@ -162,8 +162,8 @@ pub struct FailureRow {
 }
 
 type GroupValues = Vec<Option<Arc<str>>>;
-/// Called for each row of sums. Gets the numbers that stand for the values of the row's group, the row, and the index
-/// of the first column after those of the group.
+/// Called for each row of sums, with three arguments. The first has the numbers that stand for the values of the row's
+/// group, the second is the row, and the third is the index of the first column after those of the group.
 type VisitSums<'a> = dyn FnMut(Vec<Option<i64>>, &rusqlite::Row<'_>, usize) -> rusqlite::Result<()> + 'a;
 
 /// Returns the funnel of each group, sorted by the values of the group.
@@ -292,7 +292,8 @@ impl<'a> CompiledQuery<'a> {
     }
 
     /// Returns the largest groups if there are too many to show; `None` if all can be shown. For a grouping by
-    /// category, these are still groups by owner, and those of owners that BIK documents come first.
+    /// category, these are groups by owner, which are merged into categories later. Groups of owners that BIK documents
+    /// are then chosen before larger groups of other owners.
     fn largest(
         &self,
         connection: &Connection,

@@ -31,7 +31,7 @@ pub struct SearchQuery {
     /// BIK's id of a customer.
     pub customer: Option<String>,
     pub state: Option<MessageState>,
-    /// Text that the failure's text contains, ignoring case.
+    /// A part of the failure's text, ignoring case.
     pub reason: Option<String>,
     /// True: only messages from customers. False: only messages to customers.
     pub incoming: Option<bool>,

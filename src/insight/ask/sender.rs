@@ -1,4 +1,4 @@
-//! Figures about what BIK sent: how much, in what order, how late, and when last.
+//! Figures about the events that BIK sent: how many, in what order, how late, and when the last one came.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -27,7 +27,7 @@ pub struct ArrivalRow {
     pub event_name: Arc<str>,
     /// Number of events, without duplicates.
     pub events: i64,
-    /// Number of statuses received after a status of a later step, such as `sent` after `read`.
+    /// Number of statuses received after one that should follow them, such as `sent` after `read`.
     pub disordered: i64,
     /// Number of statuses `sent`, `delivered`, `read` or `failed` that their message already had.
     pub repeated: i64,
@@ -43,7 +43,7 @@ pub struct SourceRow {
     pub last_seq: u64,
     /// Number of events since the requested time.
     pub events: i64,
-    /// Number of statuses received after a status of a later step, such as `sent` after `read`.
+    /// Number of statuses received after one that should follow them, such as `sent` after `read`.
     pub disordered: i64,
     /// Number of statuses `sent`, `delivered`, `read` or `failed` that their message already had.
     pub repeated: i64,

@@ -1,9 +1,9 @@
 //! Finds the customer of a fact, and merges customers that turn out to be one.
 //!
-//! Customers are told apart within a scope. All keys of one fact are of one customer, and so are all keys in the facts
-//! of one message. If such keys belong to several contacts, the younger contacts are merged into the oldest. So the
-//! contacts are the same for every order of arrival, as long as no contact reaches [`KEYS_MAX`] keys. At that limit,
-//! the order of arrival decides which contacts are merged.
+//! Customers are told apart within a scope. A contact is the row of a customer in insight's file. All keys of one fact
+//! are of one customer, and so are all keys in the facts of one message. If such keys belong to several contacts, the
+//! younger contacts are merged into the oldest. So the contacts are the same for every order of arrival, as long as no
+//! contact reaches [`KEYS_MAX`] keys. At that limit, the order of arrival decides which contacts are merged.
 
 use std::collections::{HashMap, HashSet};
 
@@ -22,7 +22,7 @@ pub(super) const KEYS_MAX: usize = 64;
 /// Maximum number of keys in memory, enough for the active customers. They take some 13 MB, because only their digests
 /// are kept. At the limit all are dropped.
 const CACHED_KEYS: usize = 400_000;
-/// Maximum number of pairs of source and store in memory. At the limit all are dropped.
+/// Maximum number of scopes in memory. At the limit all are dropped.
 const CACHED_SCOPES: usize = 10_000;
 
 /// Sets the columns of a contact that follow from its messages. A question counts as answered by an answer of the
@@ -45,7 +45,7 @@ type KeyDigest = [u8; 16];
 /// Ids in insight's file that were looked up. Cleared when customers or scopes are deleted from the file.
 #[derive(Default)]
 pub(super) struct ContactIds {
-    /// Scopes, by source and store.
+    /// Scopes, by their `ContactScope::name`.
     scopes: HashMap<Box<str>, i64>,
     /// Customers, by scope and key.
     contacts: HashMap<KeyDigest, i64>,
@@ -365,7 +365,7 @@ impl Ledger {
         execute(&self.connection, &format!("UPDATE contact SET {DERIVED} WHERE id = ?1"), [id]).map(drop)
     }
 
-    /// Computes the columns of all contacts that follow from their messages.
+    /// For all contacts, computes the columns that follow from their messages.
     pub(super) fn derive_all_contacts(&self) -> rusqlite::Result<()> {
         self.connection.execute(&format!("UPDATE contact SET {DERIVED}"), []).map(drop)
     }

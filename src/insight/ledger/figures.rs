@@ -129,7 +129,7 @@ impl FigureChanges {
         sum.repeated += arrival.repeated;
     }
 
-    /// Counts the first event of a message, which was received `ms` milliseconds after BIK created the message.
+    /// Counts the first event of a message. The event was received `ms` milliseconds after BIK created the message.
     pub(super) fn count_lateness(&mut self, at: i64, source: i64, ms: i64) {
         *self.lateness.entry((at, source, bucket_of(ms))).or_default() += 1;
     }

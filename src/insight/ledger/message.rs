@@ -153,7 +153,7 @@ impl StoredMessage {
         self.slice = self.slice.or(slice);
         let created_at = created_at.filter(|at| at.as_ms() >= EARLIEST_MS);
         self.created_at = self.created_at.into_iter().chain(created_at).min();
-        // The clock of the sender may be ahead of ours.
+        // The clock that set `created_at` may be ahead of ours.
         self.said_at = self.said_at.min(event.came_at).min(created_at.unwrap_or(event.came_at));
         self.last_at = self.last_at.max(event.came_at);
         self.merged.deleted |= fact.is_deleted;
@@ -203,7 +203,7 @@ impl StoredMessage {
         !self.incoming && self.merged.state() == MessageState::Failed
     }
 
-    /// Sets the role. `owner_answers`: messages of this sender are answers.
+    /// Sets the role of the message. `owner_answers`: whether messages of its owner are answers.
     pub(super) fn set_role(&mut self, owner_answers: bool) {
         // A customer's message that is silent stays silent.
         let is_silent = self.merged.deleted || self.role == Some(MessageRole::Silent);

@@ -58,8 +58,9 @@ impl OldContact {
 }
 
 impl Ledger {
-    /// Moves the customers of format 2, which SQL left in `old_contact`, to their scopes and keys. The scope of a
-    /// customer is the store of its last event. If no store is known, the scope is the source of its last message.
+    /// Moves the customers of format 2 to the table `contact`, with scopes and keys. The migration in SQL left them in
+    /// `old_contact`. The scope of a customer is the store of its last event. If no store is known, the scope is the
+    /// source of its last message.
     pub(super) fn migrate_contacts(&mut self) -> rusqlite::Result<()> {
         let sql = "SELECT count(*) FROM sqlite_schema WHERE name = 'old_contact'";
         if self.connection.query_row(sql, [], |row| row.get::<_, i64>(0))? == 0 {

@@ -1,5 +1,5 @@
-//! Once a day, replaces unused words and slices, and deletes scopes without customers and failure texts that no message
-//! uses.
+//! Once a day, replaces unused words and slices, deletes failure texts that no message uses, and deletes scopes without
+//! customers.
 //!
 //! A vocabulary has the words of one kind, such as the stores. A slice is a combination of words by which messages are
 //! counted. A word or slice is unused if no message and no recent figure has it. In a vocabulary that is more than half

@@ -26,11 +26,11 @@ use crate::disk;
 
 /// A checkpoint starts when the log has this many frames of 4 KiB.
 const START_FRAMES: u32 = 2_000;
-/// A copy repeats until at most this many frames are left to the writer.
+/// A copy makes another pass if more frames than this are left to the writer.
 const LITTLE_FRAMES: i64 = 100;
 /// Maximum number of passes of one copy.
 const PASSES: u32 = 3;
-/// Limit of the log: 256 MiB of pages. While the log has more frames than this, intake waits until the log is reset.
+/// Limit of the log: 256 MiB of pages. If the log has more frames than this, intake waits until all are copied.
 pub(super) const MAX_FRAMES: u32 = 65_536;
 const PACE: Duration = Duration::from_millis(10);
 /// The thread sends a [`WriterOp::Tick`] every 25 rounds of its loop, which is every 250 ms.
@@ -48,8 +48,8 @@ pub(super) struct Copier {
     pub file: Arc<DatabaseFile>,
 }
 
-/// Starts the thread that runs `copy` when the log is long enough, and sends [`WriterOp::Tick`] to the writer. The
-/// thread ends when the journal has failed or the writer has ended.
+/// Starts the thread of the checkpointer. The thread runs `copy` when the log is long enough, and regularly sends
+/// [`WriterOp::Tick`] to the writer. It ends when the journal has failed or the writer has ended.
 ///
 /// # Errors
 /// Returns an error if the thread cannot be started.

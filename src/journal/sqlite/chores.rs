@@ -46,8 +46,8 @@ impl JournalWriter {
             }
             return;
         };
-        // `held_by` is a handler whose undelivered events retention must keep. It is set only for `Reserve`, because
-        // deleting events frees pages inside the database file, and no other shortage ends by such pages.
+        // `held_by` is a handler whose undelivered events retention must keep. Deleting these events would only free
+        // pages inside the database file. Such pages end only a `Reserve` shortage, so `held_by` is set only for it.
         let held_by = match shortage {
             Shortage::Reserve => self.held_by(),
             Shortage::FileSystem | Shortage::Refused => None,
@@ -165,7 +165,7 @@ impl JournalWriter {
     }
 
     /// Copies the last frames of a checkpoint if the checkpointer asks for that. If the log is over its limit, intake
-    /// waits here until the log is reset.
+    /// waits here until all frames are copied.
     fn finish_checkpoint(&self, frames: u32) -> Result<(), (&'static str, rusqlite::Error)> {
         let must = frames > checkpoint::MAX_FRAMES;
         if !must && !self.shared.reset_wanted.load(Relaxed) {

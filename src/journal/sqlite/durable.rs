@@ -1,9 +1,9 @@
 //! Makes commits durable. After that, the lanes see the events, and the callers get their answers.
 //!
-//! A commit writes to the log but does not sync it; the sync happens here. Normally the writer thread itself syncs.
-//! It accepts nothing during the sync, so the operations that arrive then become its next group. There is also a sync
-//! thread. It syncs if it still has a group, or if more operations are queued than one group takes. Meanwhile the
-//! writer builds the next group. Groups are answered in the order of their commits.
+//! A commit writes a group of operations to the log but does not sync the log. The sync happens here. Normally the
+//! writer thread itself syncs. It accepts nothing during the sync, so the operations that arrive then become its next
+//! group. There is also a sync thread. It syncs if it still has a group, or if more operations are queued than one
+//! group takes. Meanwhile the writer builds the next group. Groups are answered in the order of their commits.
 
 use std::{
     fs::File,

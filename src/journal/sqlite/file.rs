@@ -155,7 +155,7 @@ impl DatabaseFile {
         Ok(found)
     }
 
-    /// Returns whether the file is a journal or has no tables. Also returns the format number.
+    /// The first value is `true` if the file is a journal or has no tables. The second is the format number.
     fn header(&self) -> rusqlite::Result<(bool, i64)> {
         let connection = self.probe()?;
         let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));

@@ -89,15 +89,15 @@ pub(super) fn each(connection: &Connection, ids: &[i64], sql: &str) -> rusqlite:
 pub(super) struct Lanes {
     known: HashMap<LaneId, KnownLane>,
     pending: BTreeMap<LaneId, PendingLane>,
-    /// The pending changes of dead letters and the skipped events, in order. The other parts of these settles are in
-    /// `pending`.
+    /// The pending settles that change dead letters or skip events, in order. Their cursors and set-aside events are in
+    /// `pending` instead.
     pending_dead: Vec<(LaneId, Ends)>,
     pending_since: Option<Instant>,
     /// When a commit with the pending settles last failed.
     failed_at: Option<Instant>,
     /// True once it is known which handlers are configured. Until then, retention must keep every event.
     pub enrolled: bool,
-    /// True if a configured handler announces dead letters.
+    /// True if a configured handler delivers announcements of dead letters.
     announces_dead: bool,
 }
 
@@ -386,8 +386,8 @@ fn write_dead<'a>(
     for dead in &ends.dead {
         new.extend(store_dead(connection, lane, dead, now)?.map(|id| (id, dead)));
     }
-    // The event is delivered now. If an earlier dead letter of it was dropped, a record says that it was not delivered.
-    // Delete this record.
+    // The events of `revived` are delivered now. If an earlier dead letter of such an event was dropped, a record says
+    // that the event was not delivered. Delete this record.
     let withdraw =
         "DELETE FROM omitted WHERE (lane, last, first) IN (SELECT lane, seq, seq FROM dead WHERE id = ?1)";
     each(connection, &ends.revived, withdraw)?;
@@ -436,8 +436,9 @@ fn store_dead(
         now.era
     ];
     if lane.replay != 0 {
-        // If a dead letter of the handler's own lane is replaced, record that this lane did not deliver the event. The
-        // record is not shown as long as the dead letter exists, and is updated or deleted together with it.
+        // If this dead letter of a replay replaces one of the handler's own lane, an omission records that the own lane
+        // did not deliver the event. The omission is not shown as long as the new dead letter exists. It is updated or
+        // deleted together with that dead letter.
         connection
             .prepare_cached(
                 "INSERT INTO omitted (lane, first, last, cause, at, user)

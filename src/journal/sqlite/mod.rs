@@ -217,7 +217,8 @@ impl Journal for SqliteJournal {
 
     fn settle(&self, lane: LaneId, ends: Ends) -> JournalFuture<'_, ()> {
         Box::pin(async move {
-            // The lanes of this run are those of enrolled handlers, and those of replays that have not ended.
+            // The known lanes are those of the handlers enrolled since the start, and those of replays that have not
+            // ended.
             let is_known = match lane.replay {
                 None => self.is_enrolled(&lane.handler),
                 Some(id) => {

@@ -44,7 +44,7 @@ struct OpenedFile {
     id: FileId,
 }
 
-/// A change of the files that this process did not make. The error text says which data may be lost.
+/// A change of the files by something other than this process. The error text says which data may be lost.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Tampering {
     /// The database was deleted, moved or replaced.

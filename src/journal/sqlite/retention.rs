@@ -33,7 +33,8 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub(super) struct EvictedKeys {
     keys: Vec<(Key, u64)>,
-    /// When the oldest remaining run was stored, converted to the current era. The outer `None` means unchanged.
+    /// When the oldest remaining key run was stored, converted to the current clock era (module `eras`). The outer
+    /// `None` means unchanged.
     oldest: Option<Option<Timestamp>>,
     runs: u64,
     bound: bool,

@@ -1,10 +1,11 @@
 //! Free space on the journal's disk, and whether intake may use it.
 //!
-//! Two limits protect the reserve. First, the free space of the file system plus the free pages of the database file
-//! must exceed the reserve; free pages count because deleted rows do not shrink the file. Second, the free space of the
-//! file system alone must exceed half of the reserve, because the write-ahead log, its `-shm` index, insight and the
-//! files of handlers need space outside the database file. These limits do not include quotas. So after the disk has
-//! refused a write, it counts as full until a probe succeeds. Here a probe is a test write of some MiB.
+//! The reserve is space that intake leaves for settles, retention and checkpoints. Two limits protect it. First, the
+//! free space of the file system plus the free pages of the database file must exceed the reserve; free pages count
+//! because deleted rows do not shrink the file. Second, the free space of the file system alone must exceed half of the
+//! reserve, because the write-ahead log, its `-shm` index, insight and the files of handlers need space outside the
+//! database file. These limits do not include quotas. So after the disk has refused a write, it counts as full until a
+//! probe succeeds. Here a probe is a test write of some MiB.
 //!
 //! Intake that was stopped resumes only with a margin above the limit. Otherwise it would stop and resume with each row
 //! that retention deletes.

@@ -39,9 +39,9 @@ pub(super) struct SharedState {
     pub replays: watch::Sender<Replays>,
     /// Retention has deleted every event below this seq.
     pub low: AtomicU64,
-    /// Number of keys in the directory.
+    /// Number of keys in the key directory (module `directory`).
     pub keys: AtomicU64,
-    /// When the oldest key in the directory was received, in ms since the Unix epoch; `i64::MAX` if it has no key.
+    /// When the oldest key in the key directory was received, in ms since the Unix epoch; `i64::MAX` if it has no key.
     pub oldest_key_ms: AtomicI64,
     /// Frames in the write-ahead log since it was last reset.
     pub wal_frames: AtomicU32,
@@ -57,7 +57,7 @@ pub(super) struct SharedState {
     pub waiting: Waiting,
     /// The identity of the journal's files as they were opened.
     pub presence: Presence,
-    /// The first detected change of the files that this process did not make.
+    /// The first detected change of the files by something other than this process.
     pub tampering: OnceLock<Tampering>,
     pub metrics: Arc<Metrics>,
 }
@@ -88,13 +88,13 @@ impl SharedState {
         shared
     }
 
-    /// Notes when the oldest key in the directory was received; `None` if it has no key.
+    /// Notes when the oldest key in the key directory was received; `None` if it has no key.
     pub(super) fn note_oldest_key(&self, at: Option<Timestamp>) {
         self.oldest_key_ms.store(at.map_or(i64::MAX, Timestamp::as_ms), Relaxed);
     }
 
     /// Fails the journal, for example after a failed write, sync or checkpoint. Only the first failure is reported. If
-    /// something else changed the files, the error text names that change as the reason.
+    /// something other than this process changed the files, the error text names that change as the reason.
     pub(super) fn fail(&self, what: &str) {
         match self.presence.check(self.wal_frames.load(Relaxed)) {
             Ok(()) => self.end(&format!("{what}; {NOTHING_LOST}")),
@@ -177,8 +177,8 @@ impl SharedState {
         matches!(*self.state.borrow(), JournalState::Failed(_))
     }
 
-    /// Returns a guard that fails the journal if its thread panics. Otherwise the journal would appear to run but
-    /// answer no request.
+    /// Returns a guard that fails the journal if its thread panics. Without the guard, the journal would then appear to
+    /// run but answer no request.
     pub(super) const fn watch(&self, thread: &'static str) -> PanicGuard<'_> {
         PanicGuard { shared: self, thread }
     }

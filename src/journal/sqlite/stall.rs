@@ -22,7 +22,7 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// When the oldest append of each stage was queued.
 pub(super) struct Waiting {
     begun: Instant,
-    /// Milliseconds since `begun`, plus one; 0 if nothing waits.
+    /// For each stage, that time in milliseconds since `begun`, plus one; 0 if nothing waits.
     stages: [AtomicU64; 2],
 }
 

@@ -1,5 +1,5 @@
-//! Timekeeping by the writer: it compares the trusted clock with the wall clock every second, starts a clock era for
-//! each correction, and stores the current time, which the next start of the receiver needs.
+//! Timekeeping by the writer: it compares the trusted clock with the wall clock every second, starts a clock era
+//! (`eras`) for each correction, and stores the current time, which the next start of the receiver needs.
 
 use std::time::{Duration, Instant};
 
@@ -11,8 +11,9 @@ const COMPARE_EVERY: Duration = Duration::from_secs(1);
 /// The interval at which the current time is stored.
 const NOTE_EVERY: Duration = Duration::from_secs(60);
 
-/// Deletion by age measures age against the deletion time. While that time is at least this far behind the trusted
-/// time, deletion counts as catching up, for example after downtime.
+/// Deletion by age measures age against a separate time, the deletion time ([`ClockStatus::deletion`]). While the
+/// deletion time is at least this far behind the trusted time, deletion counts as catching up, for example after
+/// downtime.
 const CATCHING_UP_MS: i64 = 3_600_000;
 
 impl JournalWriter {
@@ -110,7 +111,7 @@ impl JournalWriter {
         self.clock.correct(&correction);
         self.received_at = correction.to;
         self.eras.push(era);
-        // An error is ignored, because only a metric depends on it.
+        // An error is ignored, because only the reported length of the deduplication window depends on the result.
         if let Ok(oldest) = self.oldest_run() {
             self.shared.note_oldest_key(oldest);
         }

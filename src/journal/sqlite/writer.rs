@@ -1,10 +1,10 @@
 //! The only thread that writes.
 //!
-//! It collects the queued operations into one group, stores the group in one transaction, and commits. Only then it
-//! adds the keys to the index in memory (`directory`). After a failed commit, the state in memory has no key and
-//! no seq of the group; a transient error leaves no row either. Once the group is durable (`durable`), the lanes see the
-//! events and every caller is answered. Between two groups the writer does its `chores`, for example the deletion of
-//! some expired events, or the end of a checkpoint.
+//! It collects the queued operations into one group, stores the group in one transaction, and commits. It adds the keys
+//! to the index in memory (`directory`) only after the commit. So after a failed commit, the state in memory has no key
+//! and no seq of the group. If the error of the commit was transient, the database has no row of the group either. Once
+//! the group is durable (`durable`), the lanes see the events and every caller is answered. Between two groups the
+//! writer does its `chores`, for example the deletion of some expired events, or the end of a checkpoint.
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -114,7 +114,7 @@ impl Work {
 struct StoredGroup {
     /// The trusted time of the group.
     came_at: Timestamp,
-    /// The `received_at` of all new events: `came_at`, or the latest earlier `received_at` if that is later.
+    /// The `received_at` of all new events: `came_at`, or the last `received_at` before this group if that is later.
     received_at: Timestamp,
     receipts: Vec<AppendReceipt>,
     entries: Vec<(Key, ContentDigest)>,

@@ -23,7 +23,7 @@ pub(in crate::admin::page) async fn count_matching(posted: Posted) -> PageResult
     confirm_retry(posted.visit, &posted.fields, back).await
 }
 
-/// Shows the number of dead letters that match a request, and a form that retries these.
+/// Shows how many dead letters match the fields in `form`, and a form that retries these dead letters.
 pub(in crate::admin::page) async fn confirm_retry(
     visit: PageVisit,
     form: &FormFields,

@@ -29,7 +29,7 @@ use crate::{
 /// Dead letters per page.
 const LIMIT: usize = 50;
 /// A page ends once this many dead letters have been read, even if few of them match. Reading them is slow, because
-/// their payloads are read too.
+/// each contains a copy of its event.
 const LOOKED_AT: usize = 1_000;
 /// The list shows only this many characters of an error.
 const ERROR_CHARS: usize = 160;

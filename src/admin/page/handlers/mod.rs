@@ -55,8 +55,8 @@ impl HandlerWithLanes {
         matches!(self.row.condition, LaneCondition::Waiting | LaneCondition::Full) || self.row.set_aside > 0
     }
 
-    /// The error class of the failure in doubt, of the first lane that has one: see `LaneStatus::refused`. [`believe`]
-    /// applies to both lanes.
+    /// The error class of the failure in doubt: see `LaneStatus::refused`. If both lanes have such a failure, this is
+    /// the class of the first lane. [`believe`] applies to both lanes with their own classes.
     fn refused(&self) -> Option<&str> {
         self.lanes.iter().find_map(|lane| lane.refused.as_deref())
     }

@@ -1,4 +1,4 @@
-//! Formats the bytes of a quarantine entry for display. The error position is where they could not be read.
+//! Formats the bytes of a quarantine entry for display. The error position is the offset at which parsing them failed.
 
 use std::fmt::Write as _;
 
