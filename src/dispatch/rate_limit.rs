@@ -13,8 +13,8 @@ use crate::event::Class;
 /// Limits deliveries to a number of events per second, evenly spaced, over all lanes that share the limit.
 ///
 /// A delivery of n events reserves the next n intervals of `1/rate` seconds. The next delivery waits until these
-/// intervals have passed. At most one delivery of the class `Other` reserves intervals ahead, so a customer's message
-/// waits for at most that one.
+/// intervals have passed. At most one delivery of the class `Other` waits with reserved intervals. So a customer's
+/// message waits for the intervals of at most two such deliveries: the last one made, and the one that waits.
 pub(super) struct RateLimit {
     per_second: NonZeroU32,
     interval: Duration,

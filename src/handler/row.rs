@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The version of [`COLUMNS`]. If a table was created with an older version, the missing columns are added to it,
-/// unless the key `create` is false.
+/// unless the handler is configured with `create = false`.
 pub(super) const VERSION: u32 = 1;
 
 /// The table name if none is configured.

@@ -54,8 +54,8 @@ impl Context {
         secret::load(path)
     }
 
-    /// Returns the secret in this file. If the file does not exist, generates a secret. Every key that names the file
-    /// gets the same one. The secret is stored when the receiver starts.
+    /// Returns the secret in this file. If the file does not exist, generates a secret. All configuration keys that
+    /// name this file get the same secret. It is written to the file when bikhook starts to receive.
     pub(super) fn generated(&self, path: &Path) -> Result<Secret, secret::FileError> {
         if let Some(stored) = self.kept(path)? {
             return Ok(stored);

@@ -2,8 +2,9 @@
 //!
 //! A commit writes a group of operations to the log but does not sync the log. The sync happens here. Normally the
 //! writer thread itself syncs. It accepts nothing during the sync, so the operations that arrive then become its next
-//! group. There is also a sync thread. It syncs if it still has a group, or if more operations are queued than one
-//! group takes. Meanwhile the writer builds the next group. Groups are answered in the order of their commits.
+//! group. A new group goes to the sync thread instead if that thread is still busy with an earlier group, or if more
+//! operations are queued than one group takes. While the sync thread syncs, the writer builds the next group. Groups
+//! are answered in the order of their commits.
 
 use std::{
     fs::File,
@@ -69,8 +70,8 @@ impl Durable {
     pub(super) fn new(file: File, shared: Arc<SharedState>) -> std::io::Result<Self> {
         let log = Arc::new(LogFile { file, shared });
         let under_way = Arc::new(AtomicUsize::new(0));
-        // Capacity 1: one group is being synced, one waits, and the writer builds one. In a larger queue, groups would
-        // only wait longer.
+        // Capacity 1: while the thread syncs, one group waits and the writer builds the next one. Then the thread syncs
+        // all groups that wait at once.
         let (queue, groups) = sync_channel(1);
         let thread = {
             let (log, under_way) = (Arc::clone(&log), Arc::clone(&under_way));

@@ -29,9 +29,10 @@ pub(super) struct Waiting {
 /// A stage that an append passes through.
 #[derive(Clone, Copy)]
 pub(super) enum Stage {
-    /// The writer's work: transaction, sync and chores.
+    /// The work of the writer thread: the transaction, the sync if this thread does it, and chores such as the deletion
+    /// of old events.
     Write,
-    /// The sync in the thread beside the writer.
+    /// The work of the sync thread.
     Sync,
 }
 
@@ -76,8 +77,8 @@ pub(super) fn spawn(
 }
 
 fn watch(shared: &SharedState, deadline: Duration, ended: &Receiver<()>) {
-    // The start of the stall, and its earliest possible end. That end is `deadline` after the last check that found a
-    // wait over the deadline.
+    // The start of the stall, and its earliest possible end. A stall ends if no check has found a wait over the deadline
+    // for as long as the deadline.
     let mut stalled: Option<(Instant, Instant)> = None;
     while ended.recv_timeout(CHECK_INTERVAL) == Err(RecvTimeoutError::Timeout) && !shared.ended() {
         let now = Instant::now();
