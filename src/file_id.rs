@@ -24,8 +24,8 @@ impl FileId {
     ///
     /// Does not request the file's timestamps. Usually, a write updates the timestamps at most once per tick of the
     /// kernel's clock. Since Linux 6.13, the first write after such a request always updates them. After such
-    /// an update, ext4 also writes the inode at the next `fdatasync`. Each commit of the journal would then write one
-    /// block more.
+    /// an update, ext4 also writes the inode at the next `fdatasync`. The journal calls this function after every sync.
+    /// If the function requested the timestamps, each commit of the journal would write one block more.
     ///
     /// # Errors
     /// Returns an error if the file does not exist or cannot be examined.

@@ -44,8 +44,8 @@
 //! - `http` uses neither `dispatch` nor `handler`, so an answer cannot wait for a destination. `handler` does not use
 //!   `journal`, so the code for a destination cannot settle events.
 //!
-//! The modules below are listed in layers. A module uses only modules that are listed after it, but the last layer is
-//! in alphabetical order. A test checks which module uses which.
+//! The modules below are listed in layers. A module uses only modules that are listed after it. This does not hold
+//! within the last layer, which is in alphabetical order. A test checks which module uses which.
 
 pub mod cli;
 

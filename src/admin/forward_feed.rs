@@ -31,9 +31,9 @@ pub struct ForwardPage {
 }
 
 impl ForwardPage {
-    /// Starts an empty page of the events with a seq above `after`, the `next` of the previous page. A query with
-    /// `until` must also have `before`, which ends the list. `until` alone cannot end it, because received times can
-    /// decrease when the clock is corrected.
+    /// Starts an empty page of the events with a seq above `after`. From the second page on, `after` is the `next` of
+    /// the previous page. A query with `until` must also have `before`, which ends the list. `until` alone cannot end
+    /// it, because received times can decrease when the clock is corrected.
     pub fn new(after: u64, query: EventQuery, filter: Filter) -> Self {
         let selection = EventSelection { since: query.since, until: query.until, filter };
         Self { query, selection, events: Vec::new(), through: after, ended: false, claims: 0, bytes: 0 }
@@ -51,7 +51,7 @@ impl ForwardPage {
         self.claims += 1;
         let after = self.through;
         for event in events {
-            // Neither this event nor any later one can match.
+            // Neither the event with the seq `before` nor any later one can match.
             if self.query.before.is_some_and(|before| event.seq >= before) {
                 self.ended = true;
                 return;

@@ -1,8 +1,9 @@
 //! The admin side: the operator's view of a running receiver, on a listener of its own.
 //!
 //! [`router`] serves health (`/healthz`, `/readyz`), `/metrics`, the JSON API under `/api/v1`, which the command line
-//! uses, and the page at `/`. Every request must first pass the checks in `fences`, because the admin side shows
-//! personal data, and a foreign web page must not be able to use an operator's browser to read or change anything.
+//! uses, and the page at `/`. All requests except those that read the health must first pass the checks in `fences`,
+//! because the admin side shows personal data, and a foreign web page must not be able to use an operator's browser to
+//! read or change anything.
 
 mod api;
 mod chunks;
@@ -51,7 +52,7 @@ pub struct ReceiverParts {
     pub desk: Arc<DispatchControl>,
     /// Runs the replays of stored events.
     pub replayer: Arc<Replayer>,
-    /// The outcomes of messages; `None` if insight is disabled or could not be opened.
+    /// Insight into messages and customers; `None` if insight is disabled or could not be opened.
     pub insight: Option<Arc<Insight>>,
     /// Sources of the public side that require no credentials.
     pub open_sources: Vec<Arc<str>>,

@@ -31,7 +31,8 @@ impl EventSelection {
     }
 }
 
-/// A selection of events. Its keys are those of a handler's filter. Every key that is given must match.
+/// A selection of events: a JSON object with the same keys as a handler's filter. An event must match every key that is
+/// given.
 #[derive(Default, Deserialize, JsonSchema)]
 #[schemars(rename = "Filter", with = "FilterSettings")]
 #[serde(try_from = "serde_json::Map<String, serde_json::Value>")]
@@ -65,8 +66,8 @@ impl TryFrom<serde_json::Map<String, serde_json::Value>> for FilterSelection {
     }
 }
 
-/// Returns whether a list or a tail leaves out the events that bikhook itself creates. It has them only if the request
-/// names a source or an event name, for example the source `bikhook`.
+/// Returns whether a list or a tail leaves out the events that bikhook itself creates. They are included only if the
+/// request gives a source or an event name, for example the source `bikhook`.
 pub fn is_without_own(source: Option<&str>, name: Option<&str>, filter: Option<&Filter>) -> bool {
     source.is_none() && name.is_none() && !filter.is_some_and(Filter::names_events)
 }

@@ -24,8 +24,8 @@ use crate::{
 pub(super) const TAILS: usize = 32;
 /// The maximum number of events of each class in a claim.
 const BATCH: usize = 64;
-/// The maximum time without a message. Keep-alives show the client that the server is alive, and let the server detect
-/// clients that are gone.
+/// The maximum time without a [`TailMessage`]; after it, the tail sends a keep-alive ([`TailMessage::Quiet`]).
+/// Keep-alives show the client that the server is alive, and let the server detect clients that are gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 

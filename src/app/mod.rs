@@ -1,6 +1,6 @@
 //! Starts the parts of the application, connects them, and stops them.
 //!
-//! Start: bind the listeners, so that an early connection waits and is not refused; generate missing secrets; open the
+//! Start: bind the listeners, so that an early connection waits and is not refused; store generated secrets; open the
 //! journal and enrol every handler; open intake; start the lanes, insight and the admin side. Each lane opens its
 //! handler in the background, so a destination can neither delay intake nor make the start fail.
 //!
@@ -337,8 +337,8 @@ fn listen(section: &'static str, address: SocketAddr) -> Result<TcpListener, Err
     http::bind(address).map_err(|source| Error::Listen { section, address, source })
 }
 
-/// Opens the journal and enrols every handler. The journal reports a stalled disk once an append has waited as long as a
-/// request may wait.
+/// Opens the journal and enrols every handler. The journal reports a stalled disk once an append has waited as long as
+/// a request may wait.
 async fn open_journal(config: &Config, metrics: &Arc<Metrics>) -> Result<Arc<dyn Journal>, Error> {
     let metrics = Arc::clone(metrics);
     let settings = sqlite::Settings { deadline: config.http.deadline, ..config.journal.clone() };

@@ -61,8 +61,8 @@ fn describe(text: &mut String, credential: &CredentialSettings, url: &str) {
     }
 }
 
-/// The `Authorization` value for a key, in the given form. If `form` is `None`, the key is accepted in every form, and
-/// the value is `Basic KEY`.
+/// The `Authorization` value for an authorization key, in the given form. If `form` is `None`, the receiver accepts the
+/// key in every form, and the value is `Basic KEY`.
 pub(super) fn authorization_of(key: &str, form: Option<Form>) -> String {
     match form {
         Some(Form::Header) => key.to_owned(),

@@ -21,8 +21,8 @@ pub(super) struct CheckArgs {
     /// With --against-journal: show N events per handler, as its destination would see them (contains personal data)
     #[arg(long, value_name = "N", requires = "against_journal", default_value_t = 0)]
     show: usize,
-    /// Also open every destination as `serve` does, with the handler's `timeout`, and report errors; exit code 1 if one
-    /// fails or times out; nothing is delivered
+    /// Also open every destination as `serve` does, with the handler's `timeout`, and report errors; exit code 1 if a
+    /// destination fails or times out; nothing is delivered
     #[arg(long)]
     connect: bool,
     /// With --against-journal or --connect: print one JSON object per line, and nothing else

@@ -88,7 +88,7 @@ impl AdminArgs {
     }
 }
 
-/// The options of a command that sends one change to a running receiver and prints its answer.
+/// The options of a command that reads or changes something in a running receiver and prints one result.
 #[derive(clap::Args)]
 pub(super) struct RequestArgs {
     /// Print one JSON object
@@ -338,7 +338,7 @@ pub(super) fn parse_url(text: &str, example: &str) -> Result<Url, Error> {
 /// Builds a client for a URL. It follows no redirects and uses no proxy.
 pub(super) fn build_client(builder: reqwest::ClientBuilder, url: &Url) -> Result<reqwest::Client, Error> {
     let builder = builder.redirect(redirect::Policy::none()).no_proxy();
-    // Plain HTTP needs no certificates, and a small container may have none.
+    // Plain HTTP needs no certificates. Without `tls_certs_only`, `build` fails in a small container that has none.
     let builder = if url.scheme() == "http" { builder.tls_certs_only([]) } else { builder };
     builder.build().map_err(|error| Error::Failed(format!("cannot create an HTTP client: {}", cause(&error))))
 }

@@ -20,8 +20,8 @@ use crate::{
 pub(super) struct Args {
     #[command(flatten)]
     selection: Selection,
-    /// Only events of this source; bikhook's own notices have the source bikhook, and are left out unless a source or
-    /// an event name is given
+    /// Only events of this source; bikhook's own notices of dead letters have the source bikhook, and are left out
+    /// unless a source or an event name is given
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
     #[command(flatten)]
@@ -67,9 +67,9 @@ pub(super) fn run(args: &Args, cli: &Cli) -> Result<(), Error> {
 pub(super) const HEADER: [&str; 8] =
     ["SEQ", "RECEIVED", "SOURCE", "EVENT", "STATUS", "CHANNEL", "ID", "MESSAGE"];
 
-/// The cells of an event's row. `MESSAGE` shows the first message id, which `bikhook message` takes. It may contain an
-/// encoded phone number. `ID` may end with a phone number if the event is a subscribed event (BIK §3). The other cells
-/// have no personal data.
+/// The cells of an event's row. `MESSAGE` shows the first message id, which may contain an encoded phone number.
+/// `bikhook message` takes this id. `ID` may end with a phone number if the event is a subscribed event (BIK §3). The
+/// other cells have no personal data.
 pub(super) fn cells(row: &RawValue) -> Result<[String; 8], Error> {
     let (line, element) = line::read(row)?;
     let view = element.view();

@@ -47,7 +47,7 @@ enum HandlersCommand {
     /// Rename a handler that is no longer configured: its pause, cursors, dead letters, set-aside events and replays
     /// move to the new name
     Rename(HandlerRenameArgs),
-    /// Immediately retry all events that wait for a retry, for example after a repair
+    /// Immediately retry all events that wait for a retry (useful after the destination is repaired)
     Retry(HandlerArgs),
     /// Turn the events that the destination currently refuses into dead letters; this is recorded in the log
     Believe(HandlerBelieveArgs),

@@ -34,7 +34,8 @@ pub(super) fn run(args: &KindsArgs, out: &mut impl Write) -> Result<(), Error> {
     table(out, ["KIND", "BATCH", "CONCURRENCY", "KEYS", "ABOUT"], cells)
 }
 
-/// The row of a kind. `batch` and `concurrency` are its defaults.
+/// A row of the output, about one handler kind. `batch` and `concurrency` are the kind's defaults for the configuration
+/// keys with these names.
 #[derive(Serialize)]
 struct KindLine {
     kind: &'static str,

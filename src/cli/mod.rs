@@ -91,7 +91,7 @@ enum CliCommand {
     Health(health::HealthArgs),
     /// Show whether the wall clock is trusted; accept it after a jump
     Clock(clock::ClockArgs),
-    /// List the kinds of handlers and their keys
+    /// List the kinds of handlers and their configuration keys
     Kinds(kinds::KindsArgs),
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
@@ -145,8 +145,8 @@ pub enum Error {
     /// The output cannot be written.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
-    /// A resource, for example a journal of a newer version, cannot be used until an operator changes something. A
-    /// retry does not help.
+    /// A resource, for example a journal from a newer version of bikhook, cannot be used until an operator changes
+    /// something. A retry does not help.
     #[error("{0}")]
     Unusable(String),
     /// The journal of a stopped receiver cannot be read.

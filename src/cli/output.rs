@@ -15,7 +15,7 @@ use super::{
     terminal::{controls_terminal, output},
 };
 
-/// The cell of a figure that a row does not have, or whose value is unknown.
+/// The text of a table cell whose value is unknown or does not apply to the row.
 pub(super) const NOT_APPLICABLE: &str = "-";
 /// The value of the column LANE in the row of a handler as a whole.
 pub(super) const ALL_LANES: &str = "all";

@@ -118,7 +118,8 @@ fn show(args: &QuarantineShowArgs, cli: &Cli) -> Result<(), Error> {
     Ok(out.flush()?)
 }
 
-/// The list of quarantine entries. A request has at most 100 ids, because a retry decodes every byte of an entry again.
+/// The list of quarantine entries in the API. A retry decodes every byte of an entry again. So that a request does not
+/// take too long, it has at most 100 ids.
 const QUARANTINE: Changeable = Changeable {
     path: "quarantine",
     ids: 100,

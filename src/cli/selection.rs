@@ -96,8 +96,8 @@ impl Selection {
         }
     }
 
-    /// The event name, if exactly one name is given and it has no wildcards. The journal finds events with one name
-    /// faster than a filter does.
+    /// The event name, if exactly one name is given and it has no wildcards. The journal itself can select the events
+    /// of one name. This is faster than to load all events and apply a filter to them.
     pub(super) fn name(&self) -> Option<String> {
         match self.content.events.as_slice() {
             [name] if !name.contains(['*', '?', '[', '{', '\\']) => Some(name.clone()),

@@ -53,8 +53,8 @@ pub(super) fn run(cli: &Cli) -> Result<(), Error> {
     served
 }
 
-/// Prints the URL of each source and of the page, and the secrets that this process generated. Configured secrets are
-/// never shown, because the output may be a log.
+/// Prints the URL of each source and of the admin page, and the secrets that this process generated. Configured secrets
+/// are never shown, because the output may be a log.
 fn print_ready(
     sources: &BTreeMap<String, SourceSettings>,
     generated: &BTreeMap<String, SourceSettings>,

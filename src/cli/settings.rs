@@ -41,7 +41,8 @@ pub(super) fn warn(config: &Config) -> io::Result<()> {
 }
 
 /// Checks that the files of all sources' secrets exist. If such a file is missing, each process generates a secret of
-/// its own, so a running receiver would use another secret than this command.
+/// its own, and only the receiver stores it. The command that calls this would therefore use another secret than the
+/// receiver.
 pub(super) fn check_secrets_stored(config: &Config) -> Result<(), Error> {
     let credentials = || config.sources.values().flat_map(|source| source.credentials.values());
     let secrets = || credentials().flat_map(|credential| credential.key.iter().chain(&credential.password));

@@ -1,5 +1,6 @@
-//! The data of the listings: from the admin API of a running receiver, or from the journal of a stopped one. Both
-//! give the same JSON, except that handlers and lanes from the journal have fewer members.
+//! Reads the data for commands such as `bikhook events`. The data comes from the admin API of a running receiver, or
+//! from the journal of a stopped one. Both give the same JSON, except that handlers and lanes from the journal have
+//! fewer members.
 
 use std::{collections::HashMap, io::Write, path::PathBuf, sync::Arc};
 
@@ -267,8 +268,8 @@ pub(super) struct ListArgs {
 /// The default number of rows.
 const ROWS: usize = 20;
 
-/// The newest rows, oldest first. Without `--limit`, the list has at most [`ROWS`] rows. If there are older rows, a
-/// message on standard error says so, because the list would otherwise look complete.
+/// The newest rows, oldest first. Without `--limit`, the list has at most [`ROWS`] rows, and a message on standard
+/// error tells if there are older rows. Without the message, the list would look complete.
 pub(super) fn newest<C: Copy>(
     Limit { limit }: &Limit,
     page: impl FnMut(Option<C>, usize) -> ListResult<C>,

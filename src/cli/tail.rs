@@ -34,8 +34,8 @@ const READER_CHECK_INTERVAL: Duration = Duration::from_millis(250);
 pub(super) struct TailArgs {
     #[command(flatten)]
     content: ContentArgs,
-    /// Only events of this source; bikhook's own notices have the source bikhook, and are left out unless a source or
-    /// an event name is given
+    /// Only events of this source; bikhook's own notices of dead letters have the source bikhook, and are left out
+    /// unless a source or an event name is given
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
     /// Start after this seq [default: the newest event]

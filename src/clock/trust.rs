@@ -10,8 +10,8 @@
 //! Deletion by age measures age against a separate time, the deletion time. The deletion time is never ahead of the
 //! trusted time. It normally advances by at most [`CATCH_UP`] hours per hour. While the wall clock is in doubt, the
 //! deletion time advances only in real time. The same applies to the first hour of the process if the deletion time is
-//! more than [`TOLERANCE_MS`] behind at the start, for example after downtime. An operator who confirms the clock ends
-//! that hour.
+//! more than [`TOLERANCE_MS`] behind the trusted time at the start, for example after downtime. An operator who
+//! confirms the clock ends that hour.
 
 use super::{ClockReading, Timestamp};
 
@@ -135,7 +135,8 @@ impl Trust {
         // from a clock that was ahead.
         let deletion = known.deletion.unwrap_or(reading.wall).min(known.at);
         trust.deletion = deletion.min(trust.trusted(reading));
-        // If deletion is behind, each start begins a new hour in which it does not catch up.
+        // If the deletion time is behind the trusted time, each start begins a new hour in which deletion does not
+        // catch up.
         if trust.trusted(reading).ms_since(trust.deletion) > TOLERANCE_MS {
             trust.unconfirmed_until = reading.boot_ms + AGREEMENT_MS;
         }

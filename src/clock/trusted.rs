@@ -125,8 +125,8 @@ impl Clock {
         self.publish(&trust);
     }
 
-    /// Confirms the wall clock after a start at which the deletion time was behind. The deletion time may then catch
-    /// up. Returns `false` if the deletion time was not waiting for a confirmation.
+    /// Confirms the wall clock after a start at which the deletion time was behind the trusted time. The deletion time
+    /// may then catch up. Returns `false` if the deletion time was not waiting for a confirmation.
     pub fn confirm(&self) -> bool {
         let reading = self.0.machine.read();
         self.compare(reading).confirm(reading)

@@ -191,8 +191,8 @@ fn check_filter(
         .ok()
 }
 
-/// Warns about an unknown word that is close to a known one, because it is probably a typing error and would match no
-/// event. Other unknown words are accepted, because BIK may use new words.
+/// Warns if an unknown owner, status or channel in a filter is close to a known one, because it is probably a typing
+/// error and would match no event. Other unknown words cause no warning, because BIK may use new words.
 fn check_word(reading: &mut Reading, handler: &str, key: &str, word: &str, known: &[&str]) {
     let plain = word.replace([' ', '-'], "_");
     if known.iter().any(|known| known.eq_ignore_ascii_case(&plain)) {

@@ -108,8 +108,8 @@ impl MemoryLimit {
 }
 
 /// Reads the memory limit of the cgroup that a line of `/proc/self/cgroup` names, as `0::/PATH` (version 2) or
-/// `N:memory:/PATH` (version 1). The limits of the cgroups above it apply too, so the lowest counts. In a container,
-/// PATH may exist only on the host. Then the limit of the container is in the root cgroup.
+/// `N:memory:/PATH` (version 1). The limits of the cgroups above it apply too, so the smallest of these limits is
+/// returned. In a container, PATH may exist only on the host. Then the limit of the container is in the root cgroup.
 fn cgroup_limit(line: &str, cgroups: &Path) -> Option<u64> {
     let (_, rest) = line.split_once(':')?;
     let (controllers, path) = rest.split_once(':')?;

@@ -133,7 +133,7 @@ impl Config {
         self.not_stored.iter().map(|(path, secret)| (path.as_path(), secret))
     }
 
-    /// Stores the new secrets, and returns the paths of their files. Only the receiver itself calls this.
+    /// Stores the new secrets, and returns the paths of their files. Called only when the receiver starts.
     ///
     /// # Errors
     /// Returns [`secret::FileError`] if a file cannot be written, or if another process has created it in the meantime.

@@ -1,9 +1,9 @@
 //! Environment variables such as `BIKHOOK_HTTP_LISTEN=…`, which override the file. Useful in containers.
 //!
-//! A variable's name is matched against the known keys. It may also contain the name of a source, credential or
-//! handler, which need not be in the file. A variable that matches nothing is ignored, because orchestrators may set
-//! variables with the same prefix. If its name is close to a valid one, a warning shows the valid one. If it names a
-//! table, a warning says that only the keys of the table can be set.
+//! A variable's name is matched against the keys of the configuration. It may also contain the name of a source,
+//! credential or handler, which need not be in the file. A variable that matches nothing is ignored, because
+//! orchestrators may set variables with the same prefix. If its name is close to a valid one, a warning shows the valid
+//! one. If it names a table, a warning says that only the keys of the table can be set.
 
 use std::sync::Arc;
 

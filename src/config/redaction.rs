@@ -201,7 +201,7 @@ fn lines_around(text: &str, span: &Range<usize>) -> Range<usize> {
 pub(super) struct HiddenTexts(Vec<String>);
 
 impl HiddenTexts {
-    /// Collects these texts from the file and from the variables.
+    /// Collects these texts from the file and the variables, including secrets that are read from other files.
     pub(super) fn of(root: &Table, context: Option<&Context>) -> Self {
         let mut gathered = Gathered { schema: schema(), hidden: BTreeSet::new(), shown: BTreeSet::new() };
         gathered.table(root, &mut Vec::new());

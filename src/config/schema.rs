@@ -150,7 +150,8 @@ impl Shape {
         let has_upper = key.contains(|c: char| c.is_ascii_uppercase());
         let has_digit = key.contains(|c: char| c.is_ascii_digit());
         match self.at(table) {
-            // The operator chooses this name. A mix of upper case and digits is more likely a secret than a name.
+            // The key may be a name that the operator chose. A mix of upper case and digits is more likely a secret
+            // than a name.
             Some(Self::Named(_) | Self::List(_) | Self::Value | Self::Harmless) => !has_upper || !has_digit,
             Some(Self::Keys(keys)) => {
                 let is_guarded =

@@ -67,8 +67,8 @@ impl Trouble {
             Failure::Misconfigured { class, error, about } => {
                 (class, error, None, about, Gravity::Misconfigured)
             }
-            // Perhaps only something that the events of this delivery need is gone. So other messages are tried before
-            // the handler pauses.
+            // Perhaps the destination is not gone as a whole, but lacks something for the events of this delivery. So
+            // other messages are tried before the handler pauses.
             Failure::Gone { class, error } => (class, error, None, About::Event, Gravity::Gone),
         };
         Self { class, error: error.whole(), after, about, gravity }
@@ -115,7 +115,8 @@ impl Attempt {
         }
     }
 
-    /// Opens the handler if it is not open, and checks its destination. The time limit is in `Deferred`, not here.
+    /// Opens the handler if it is not open, and checks its destination. No time limit is set here, because `Deferred`
+    /// limits both.
     pub(super) async fn open(self) -> Vec<Outcome> {
         vec![Outcome::of(self.context.spec.handler.look().await)]
     }
@@ -231,14 +232,14 @@ impl Attempt {
 /// Divides a batch into parts to deliver, after the batch failed because of an event. The events that may be the cause
 /// come first. They are halved, left before right, until one event is alone. The unsent events come last. Later events
 /// of a failed message are left out. There are no more parts once the destination fails, or after [`DOUBTS`] failures
-/// in a row.
+/// of single events with no event accepted in between.
 struct Halves<'a> {
     events: &'a [Delivery],
     outcomes: Vec<Outcome>,
     /// The parts still to be delivered, each as indexes in order. A stack: the last part is delivered next.
     parts: Vec<Vec<usize>>,
     failed_messages: HashSet<OrderKey>,
-    /// Failures since an event was accepted.
+    /// Failures of single events since an event was accepted.
     failures: usize,
 }
 
@@ -317,8 +318,8 @@ impl Partition {
         let is_delivered = *outcome == Outcome::Delivered;
         let (accepted, left): (Vec<usize>, Vec<usize>) =
             tried.into_iter().partition(|at| is_delivered || events[*at].is_accepted());
-        // No event is marked as sent if the kind does not mark single events, or if the delivery failed before an event
-        // was sent. Then all events in `left` count as failed.
+        // No event is marked as sent if the handler's kind does not mark single events, or if the delivery failed
+        // before an event was sent. Then all events in `left` count as failed.
         let is_marked = left.iter().any(|at| events[*at].is_sent());
         let (failed, unsent) = left.into_iter().partition(|at| !is_marked || events[*at].is_sent());
         Self { accepted, failed, unsent }

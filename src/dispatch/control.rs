@@ -29,8 +29,8 @@ struct LaneControl {
     context: Arc<HandlerContext>,
 }
 
-/// The answer of [`DispatchControl::skip`]: the lanes of the handler, with the events that they skip. If it was called
-/// without `by`, they only counted these events.
+/// The answer of [`DispatchControl::skip`]: the lanes of the handler, with the events that they skip. If `skip` was
+/// called without `by`, the lanes only counted these events.
 pub struct LaneSkips<'a> {
     before: u64,
     lanes: Vec<(&'a LaneControl, LaneSkip)>,
@@ -168,7 +168,8 @@ impl LaneSkips<'_> {
     }
 
     /// Number of undelivered events that the handler wants, without those in flight. It includes events that no lane
-    /// has claimed yet. These are counted by reading them, so the number lacks events that retention deletes first.
+    /// has claimed yet. This function reads those events to count them. Any that retention has deleted by then are
+    /// missing from the number.
     ///
     /// # Errors
     /// Returns errors of the journal. They do not undo the skip.

@@ -20,14 +20,14 @@ const SEARCH_MS: i64 = 30_000;
 const SEARCH_REFUSED: usize = 1_000;
 /// Maximum number of untried messages in a search, if a retry may resolve the failure of the first event in doubt.
 const SEARCH_FAILED: usize = 100;
-/// A lane with this many events in its window, most of them in doubt, claims no more events for a search or a probe. It
-/// still claims events to deliver, up to the limits of [`window`].
+/// A lane with this many events in its window claims no more events for a search or a probe. Usually most of these
+/// events are in doubt. The lane still claims events to deliver, up to the limits of [`window`].
 pub(super) const DOUBTED_MAX: usize = 10_000;
 /// If there is no room to set an event aside, that event stays in the window and stops the cursor. Counted from that
 /// event, the lane adds at most this many events to the window. After that, it adds only single events, as probes. The
 /// number is limited, because a restart delivers the events after the cursor again.
 pub(super) const AHEAD_MAX: usize = 10_000;
-/// Number of events in doubt whose errors are kept in memory as a whole. Further errors are cut.
+/// While fewer events than this are in doubt, the error of the next one is kept in memory uncut. Later errors are cut.
 pub(super) const WHOLE_ERRORS: usize = 100;
 /// A one-by-one probe without a success stops after this many failures.
 pub(super) const PROBE_EVENTS: usize = 10;
@@ -37,7 +37,7 @@ const PROBE_HEADS: usize = 4;
 const WIDEST: usize = 1_000;
 /// How long to wait after a failure to read an event from the journal.
 pub(super) const UNREADABLE_MS: i64 = 30_000;
-/// Failed tries of a retried dead letter before it waits for the next retry request.
+/// After this many failed tries, a retried dead letter is not tried again until somebody asks for another retry.
 pub(super) const DEAD_RETRY_TRIES: u32 = 5;
 /// A lane that has caught up waits this long before it claims again, so that new events can be delivered together.
 /// Otherwise each event could be a delivery of its own. If the destination is on the journal's disk and syncs each
@@ -47,8 +47,8 @@ pub(super) const GATHER_MS: i64 = 10;
 pub(super) const YIELD_LAG: u64 = 10_000;
 /// While a replay waits for the handler's own lanes, it checks them at this interval.
 pub(super) const YIELD_CHECK_MS: i64 = 500;
-/// A delivery that takes at most this long is quick: see [`share`]. This limit bounds how long a customer's message
-/// waits for a slot.
+/// A delivery that takes at most this long is quick. While deliveries are quick, they may use the slot that is reserved
+/// for incoming messages: see [`share`]. So this limit bounds how long a customer's message usually waits for a slot.
 pub(super) const QUICK_MS: i64 = 250;
 /// Maximum wait that a destination can ask for.
 pub(super) const LONGEST_REQUESTED_MS: i64 = 60 * 60 * 1_000;
@@ -72,8 +72,8 @@ pub(super) fn aside_wait_ms(settings: &Settings, failures: u32, jitter: f64) -> 
     backoff_ms(settings.aside_first, settings.aside_max, failures, jitter)
 }
 
-/// The longest wait of a set-aside event, from [`aside_wait_ms`] or requested by the destination. A longer stored wait
-/// comes from a wrong clock.
+/// The longest wait of a set-aside event, from [`aside_wait_ms`] or requested by the destination. If the journal has a
+/// longer wait, the clock was wrong.
 pub(super) fn longest_aside_wait_ms(settings: &Settings) -> i64 {
     backoff_ms(settings.aside_max, settings.aside_max, 1, 1.0).max(LONGEST_REQUESTED_MS)
 }
@@ -176,9 +176,9 @@ pub(super) const fn share(class: Class, concurrency: usize, quick: usize) -> usi
     }
 }
 
-/// Maximum number of deliveries in flight of a replay's lane: the slots that the handler's own lanes and the replay's
-/// other lane do not use, but at least one. So an event of the handler's own lanes waits for the end of at most one
-/// delivery of the replay.
+/// Maximum number of deliveries in flight of a replay's lane: the slots that neither the handler's own lanes nor the
+/// second lane of the replay use, but at least one. Because each of the replay's two lanes may have that one, an event
+/// of the handler's own lanes waits for the end of at most two deliveries of the replay.
 pub(super) fn replay_share(concurrency: usize, quick: usize, taken: usize) -> usize {
     share(Class::Other, concurrency, quick).saturating_sub(taken).max(1)
 }

@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_message_from_a_customer_waits_for_one_delivery_of_statuses_at_most() {
+    async fn a_customers_message_waits_for_two_deliveries_of_statuses_at_most() {
         let limit = limit(10);
         limit.wait(Class::Other, 10).await;
         let mut waiting = tokio::task::JoinSet::new();

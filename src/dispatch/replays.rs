@@ -161,7 +161,7 @@ impl Replayer {
     }
 
     /// Counts the events that a replay would deliver, by reading all of them. Returns `None` if the handler is not
-    /// running.
+    /// configured.
     ///
     /// # Errors
     /// Returns errors of the journal.

@@ -33,8 +33,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Returns the violations. `has` says whether a key is set: if two keys contradict each other, the violation names
-    /// one that is set.
+    /// Returns the settings that are not valid. `has` says whether a configuration key is set. If two configuration
+    /// keys contradict each other, the returned [`Wrong`] names one that is set.
     pub fn check(&self, has: impl Fn(&str) -> bool) -> Vec<Wrong> {
         let mut wrong = Wrong::zeros(&[
             ("batch", self.batch == Some(0)),

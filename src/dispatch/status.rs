@@ -62,8 +62,8 @@ pub struct LaneStatus {
     pub waits_for: Option<String>,
     /// The class of the failure in doubt, such as `status 422`; null if there is none. A failure is in doubt while it
     /// is not clear whether the event or the destination is the cause. If several failures are in doubt, this is the
-    /// failure of the event with the highest seq. `believe` turns the events that failed with this class into dead
-    /// letters.
+    /// failure of the event with the highest seq. The request `POST handlers/{name}/believe` turns the events that
+    /// failed with this class into dead letters.
     pub refused: Option<String>,
     pub last_failure: Option<String>,
     pub last_failure_at: Option<Timestamp>,

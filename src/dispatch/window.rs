@@ -60,7 +60,7 @@ pub(super) struct WindowEntry {
     /// How many answers said that the destination already has the event, or is processing it.
     pub(super) repetitions: u32,
     came_at: Timestamp,
-    /// The order key: events of one message stay in order; `None` if the event has no order.
+    /// Events with the same order key belong to one message and stay in order. `None` if the event has no `messageId`.
     pub(super) key: Option<OrderKey>,
     bytes: usize,
     /// Number of events that were added before this one.

@@ -2,8 +2,8 @@
 //! command line, the API and the log show this content.
 //!
 //! BIK does not document the shape of the fields for content other than text. This module expects WhatsApp's shapes. It
-//! looks for such content in the content's own field of `eventInfo`, such as `location`, or else in
-//! `messageInformation`. If a field has another shape, the description has less detail. The event itself keeps
+//! looks for each kind of content in its own field of `eventInfo`, if there is one, such as `location`. Otherwise it
+//! looks in `messageInformation`. If a field has another shape, the description has less detail. The event itself keeps
 //! everything.
 
 use std::{borrow::Cow, fmt};
@@ -147,7 +147,7 @@ impl<'a> Parts<'a> {
         Some(MessageContent::of_kind(label, joined(contacts.iter().filter_map(name))))
     }
 
-    /// A message that WhatsApp itself writes about the customer, such as a changed number.
+    /// A message that WhatsApp itself writes about the customer, for example that the number has changed.
     fn system(&self) -> Option<MessageContent<'a>> {
         let system = self.part(None, &["system"]);
         if system.is_none() && self.kind != "system" {

@@ -153,7 +153,8 @@ pub struct Quarantined {
     pub bytes: Vec<u8>,
     /// The kind of error: safe for logs and labels.
     pub reason: Reason,
-    /// The error and its position. It may quote the payload, so it is stored only in the quarantine entry.
+    /// The error, and its position if it has one. This text is stored only in the quarantine entry, because a later
+    /// version of bikhook may quote the payload in it.
     pub detail: String,
 }
 

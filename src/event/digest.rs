@@ -68,7 +68,8 @@ impl Key {
     }
 }
 
-/// The bytes to hash. They are collected and hashed in one call, because the fields are many and short.
+/// The bytes to hash. First all fields are collected, and then their bytes are hashed in one call, because the fields
+/// are many and short.
 struct Fields(Vec<u8>);
 
 impl Fields {

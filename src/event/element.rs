@@ -30,10 +30,10 @@ pub struct Element {
 }
 
 impl Element {
-    /// Reads the bytes of one stored element.
+    /// Reads the bytes of one element, such as a stored one.
     ///
     /// # Errors
-    /// Returns [`Unreadable`] with the reason; such bytes belong in quarantine.
+    /// Returns [`Unreadable`] with the reason. Received bytes with this error belong in quarantine.
     pub fn read(raw: &[u8]) -> Result<Self, Unreadable> {
         let text = std::str::from_utf8(raw).ok();
         let piece = split::single(raw, text)
@@ -83,7 +83,7 @@ impl Element {
     }
 
     /// The [`OrderKey`]; `None` if the element has no `messageId`. The source must be the same in every call, because
-    /// the order key is cached. It is computed at the first call, which intake never makes.
+    /// the order key is cached. It is computed at the first call of this function; intake does not call it.
     pub fn order_key(&self, source: &str) -> Option<OrderKey> {
         let id = self.message_id()?;
         Some(*self.order_key.get_or_init(|| OrderKey::of(source, id)))
@@ -132,15 +132,15 @@ impl fmt::Debug for Element {
     }
 }
 
-/// The reason why an element cannot be read. The error message contains nothing of the element's bytes. Neither does
-/// the `Debug` output, because no `detail` quotes them now.
+/// The reason why an element cannot be read. Neither the error message nor the `Debug` output contains anything of the
+/// element's bytes. The `Debug` output contains `detail`, but in this version of bikhook no `detail` quotes the bytes.
 #[derive(Debug, thiserror::Error)]
 #[error("the element cannot be read: {}", reason.as_str())]
 pub struct Unreadable {
     /// The kind of error: safe for logs and labels.
     pub reason: Reason,
-    /// The error and its position in the element. This text is stored only in the quarantine entry, because a later
-    /// version of bikhook may quote the payload in it.
+    /// The error, and its position in the element if it has one. This text is stored only in the quarantine entry,
+    /// because a later version of bikhook may quote the payload in it.
     pub detail: String,
     /// The position in the element, as a byte offset.
     pub(super) at: usize,

@@ -21,10 +21,10 @@ pub(super) enum ViewFields {
     Incoming,
 }
 
-/// Declares an object of an event: its slots of raw JSON, its typed view, and how each field is read. The block of
-/// `slots` has the fields that are not in the view. In that block, `with` marks a field whose value is another declared
-/// object. Such a field has two slots: the raw JSON, and the parsed object. After the view's name, `with` adds the
-/// whole object as raw JSON.
+/// Declares an object of an event: its slots of raw JSON, its typed view, and how each field is read. Every field has
+/// a slot. The block of `slots` lists the fields that are not in the view. In that block, `with` marks a field whose
+/// value is another declared object. Such a field has two slots: the raw JSON, and the parsed object. After the view's
+/// name, `with` adds the whole object as raw JSON.
 macro_rules! object {
     (
         $(#[$slots_doc:meta])*
@@ -103,7 +103,7 @@ macro_rules! object {
 pub(super) use object;
 
 object! {
-    /// An `eventInfo` of any event.
+    /// One info of an event of any name.
     slots InfoSlots {}
 
     /// One info. The event's name decides which fields are read. The others are `None`.

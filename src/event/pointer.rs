@@ -33,8 +33,8 @@ pub struct Edit<'a> {
 }
 
 impl Pointer {
-    /// Parses a pointer. The pointer to the whole element (`""`) and the one to a member with an empty name (`/`) are
-    /// not allowed.
+    /// Parses a pointer. The pointer to the whole element (`""`) and the one to the element's own member with an empty
+    /// name (`/`) are not allowed.
     ///
     /// # Errors
     /// Returns [`NoPointer`] with the text if it is not valid.
@@ -85,7 +85,7 @@ impl<'a> Found<'a> {
     }
 }
 
-/// The member that is always kept, because an element is not valid without it.
+/// The member that [`Element::kept`] always keeps, because an element is not valid without it.
 const NAME: &str = "eventName";
 
 impl Element {

@@ -1,4 +1,5 @@
-//! The position of an error in a quarantine entry. It is stored at the end of the entry's detail.
+//! The position of an error in a quarantine entry. The entry stores it at the end of its `detail`, the text that
+//! describes the error.
 
 /// The position of an error in the bytes of a quarantine entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,5 @@
-//! The reason of a failure as text. BIK's sample has a sentence. The channels themselves report a failure as a code, an
-//! object with a code and a title, or a list of such objects, so BIK may send these too.
+//! The reason of a failure as text. In BIK's sample, the reason is a sentence. The channels themselves report a failure
+//! as a code, an object with a code and a title, or a list of such objects, so BIK may send these too.
 
 use std::borrow::Cow;
 

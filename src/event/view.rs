@@ -92,7 +92,8 @@ pub struct Fact<'a> {
     pub status: Option<&'a Status>,
     /// Why the message failed, as free text from BIK.
     pub failure_reason: Option<&'a str>,
-    /// The info of a message or a status. [`Fact::content`] reads it. `None` for other events, which have no text.
+    /// The info of a message or a status; [`Fact::content`] reads the text from it. `None` for other events, because
+    /// they have no text. Also `None` for an event without infos.
     pub info: Option<&'a Info<'a>>,
     /// The store that the event belongs to.
     pub store_id: Option<&'a str>,
@@ -108,11 +109,11 @@ pub struct Fact<'a> {
     pub customer_id: Option<&'a str>,
     /// The customer's first and last name; [`Fact::name`] joins them.
     pub names: [Option<&'a str>; 2],
-    /// The text that BIK sent as the time when the message or the subscribed event was created.
+    /// When the message or the subscribed event was created, as the text that BIK sent.
     pub created_at: Option<&'a Stamp<'a>>,
     /// Whether the customer deleted the message.
     pub is_deleted: bool,
-    /// Whether the customer edited the message: its text replaces the earlier one.
+    /// Whether the customer edited the message. If so, the text in this info replaces the message's earlier text.
     pub is_edited: bool,
     /// Whether the customer reacted to a message with an emoji, or removed the reaction.
     pub is_reaction: bool,
@@ -159,8 +160,8 @@ impl<'a> Fact<'a> {
         }
     }
 
-    /// The content that the message shows: its text, the customer's choice, or a description. `None` if the event is
-    /// neither a message nor a status, or has no info.
+    /// The content that the message shows: its text, the title of what the customer chose, or a description of other
+    /// content. `None` if the event has no info, or if it is neither a message nor a status.
     pub fn content(&self) -> Option<MessageContent<'a>> {
         self.info.map(MessageContent::of)
     }
@@ -259,7 +260,7 @@ object! {
 
 /// The name of the subscribed event whose `assets` are ids.
 const CUSTOMER_CREATED: &str = "customerCreated";
-/// A number with fewer digits is the id of an asset, not a phone number with its country code.
+/// An asset that is a number with fewer digits than this is an id of BIK, not a phone number with its country code.
 const PHONE_DIGITS: usize = 9;
 
 impl Subscribed<'_> {

@@ -27,7 +27,7 @@ macro_rules! words {
             }
         }
 
-        /// Recognises known values in any case; never fails.
+        /// Recognises known values in upper, lower and mixed case; never fails.
         impl From<&str> for $name {
             fn from(text: &str) -> Self {
                 $(if text.eq_ignore_ascii_case($text) {

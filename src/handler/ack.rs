@@ -13,7 +13,7 @@ const UNSENT: u8 = 0;
 const SENT: u8 = 1;
 const ACCEPTED: u8 = 2;
 
-/// The mark of one event. The events of a batch share one allocation, and clones share the mark.
+/// The mark of one event. The marks of a batch share one allocation. The clones of an `Ack` share its mark.
 #[derive(Clone, Debug)]
 pub(super) struct Ack {
     marks: Arc<[AtomicU8]>,

@@ -33,7 +33,7 @@ pub struct ConditionSettings {
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Scalar {
-    /// A JSON string, compared after its escapes are decoded.
+    /// A text. It is compared with a JSON string of the event after the escapes of that string are decoded.
     Text(String),
     /// A whole number, as a signed integer of 64 bits.
     Number(i64),

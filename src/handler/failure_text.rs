@@ -5,7 +5,8 @@ use std::{fmt, iter};
 /// Why a delivery failed, as a text. It has no `Display`, so each caller decides whether to show the quoted part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailureText {
-    /// The part that the handler wrote. It may contain a name from the event, but only between double quotes.
+    /// The part that the handler wrote. It may contain a name that was made from the event, such as a topic, but only
+    /// between double quotes.
     pub own: String,
     /// The part that quotes the destination or the event, followed by advice, if any.
     pub said: Option<String>,

@@ -207,8 +207,8 @@ impl Show {
         }
         let key = match &settings.digest_key_file {
             Some(file) => secret::load_or_make(file),
-            // Only in tests, because `config` always sets the file, and in `preview` before the file exists. This key
-            // is valid for this process only.
+            // Only in tests, and in `preview` before the file exists. Otherwise `config` has set the file. This key is
+            // valid for this process only.
             None => Secret::random(Path::new("log-digest-key")),
         };
         let key = key.map_err(|error| format!("digest_key_file: {error}"))?;

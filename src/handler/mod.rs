@@ -73,8 +73,8 @@ pub trait Kind: Sized + Send + Sync + 'static {
     const CONCURRENCY: usize;
     /// Default for the maximum number of events per delivery.
     const BATCH: usize;
-    /// The kind's own keys whose values bikhook may show. The values of all other keys are hidden, because they may
-    /// contain a secret.
+    /// The kind's own configuration keys whose values bikhook may show. The values of the kind's other keys are hidden,
+    /// because they may contain a secret.
     const HARMLESS: &'static [&'static str];
     /// The kind's own keys that hold a secret: a text, `{ env = … }`, `{ file = … }` or `{ generate = … }`.
     const SECRET: &'static [&'static str] = &[];
@@ -145,8 +145,8 @@ fn settings_of<K: Kind>(toml: &str) -> Result<K::Settings, String> {
     K::check(keys).map_err(|wrong| wrong.to_string())
 }
 
-/// Asserts, for tests, that each of these settings is wrong, and that the error contains the word beside it but not the
-/// password `sesame`.
+/// Asserts, for tests, that the settings of each case are wrong. The error must contain the word of the case, but not
+/// the password `sesame`.
 #[cfg(test)]
 #[allow(dead_code, reason = "a build may have no kind that uses it")]
 fn assert_wrong<K: Kind>(cases: &[(&str, &str)]) {
@@ -167,7 +167,7 @@ pub struct Delivery {
     pub replay: bool,
     /// The event as it was received, if `event` is masked.
     received: Option<Arc<Event>>,
-    /// Whether this attempt was sent and accepted. The masked and the unmasked delivery of an event share this mark.
+    /// The mark of this attempt: unsent, sent or accepted. The masked and the unmasked delivery of an event share it.
     ack: Ack,
 }
 
@@ -217,10 +217,10 @@ impl Delivery {
     }
 }
 
-/// Why a delivery failed. The texts may quote the payload, so they are stored in the journal, but not logged. The texts
-/// of [`Kind::look`] are logged, because they quote no event.
+/// Why a delivery failed. The texts are stored in the journal. They are not logged, because they may quote the payload.
+/// The texts of [`Kind::look`] are logged, because they quote no event.
 ///
-/// While personal data is hidden, the operator's page shows at most [`FailureText::own`] of `error`.
+/// While personal data is hidden, the operator's page shows nothing of `error` except [`FailureText::own`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// The destination did not accept the events now. The same events may succeed later.

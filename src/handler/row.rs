@@ -178,8 +178,8 @@ fn as_text<S: Serializer>(raw: &[u8], serializer: S) -> Result<S::Ok, S::Error> 
     String::from_utf8_lossy(raw).serialize(serializer)
 }
 
-/// Splits the value of the key `table` at its dots into the schema, if there is one, and the table's name. The parts
-/// are safe to quote.
+/// Splits the value of the configuration key `table` at its dots into the schema, if there is one, and the table's
+/// name. The parts are safe to quote.
 ///
 /// # Errors
 /// Returns what is wrong with the value, and what to write. More than `parts_max` parts are an error.

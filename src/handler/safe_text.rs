@@ -5,7 +5,7 @@
 pub(super) fn push_safe(text: &str, chars_max: usize, is_safe: impl Fn(char) -> bool, out: &mut String) {
     let end = text.char_indices().nth(chars_max).map_or(text.len(), |(end, _)| end);
     let mut rest = &text[..end];
-    // Nearly every text is safe as a whole, and is then appended at once.
+    // Nearly every text is safe as a whole. Such a text is appended in one piece.
     while let Some(at) = rest.find(|c| !is_safe(c)) {
         let (safe, after) = rest.split_at(at);
         out.push_str(safe);

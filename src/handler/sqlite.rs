@@ -323,7 +323,7 @@ impl Error {
     }
 
     /// The error text. SQLite's message may quote an event, for example if a trigger of the table raised the error. So
-    /// the message goes into `saying`, and the operator's page can hide it.
+    /// the message goes into `saying`, and a page shows it only while the page shows personal data.
     fn text(&self) -> FailureText {
         match self {
             Self::Sqlite(path, error) => FailureText::from(path.display()).saying(error),

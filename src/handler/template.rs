@@ -12,7 +12,7 @@ use super::safe_text::push_safe;
 use crate::{event::Event, names::names};
 
 /// A value is truncated to this many characters, because destinations limit the length of the whole name. BIK's own
-/// names are shorter than this.
+/// event names and statuses are shorter than this.
 const VALUE_CHARS: usize = 100;
 /// The value of `{status}` if the event has no status.
 const NO_VALUE: &str = "none";

@@ -113,7 +113,7 @@ pub struct CredentialStatus {
     pub source: Arc<str>,
     pub name: Arc<str>,
     pub kind: CredentialKind,
-    /// The only form that is accepted; null if every form of the credential's kind is.
+    /// The only accepted form; null if every form of the credential's kind is accepted.
     pub pinned: Option<Form>,
     /// The form in which the credential last came; null if it was not used since the start of the process.
     pub form: Option<Form>,

@@ -243,7 +243,7 @@ async fn await_head(stream: &TcpStream, head: &mut Head, member: &Member) -> Con
     }
 }
 
-/// The effect of a given [`CloseOrder`] on a connection that waits for a head. `None` if it has no effect yet.
+/// How a connection that waits for a head ends after a [`CloseOrder`]. `None` if the order does not end it yet.
 fn end_by_order(pulse: &Pulse) -> Option<ConnectionEnd> {
     match pulse.phase() {
         ConnectionPhase::Head if pulse.is_ordered(CloseOrder::DropHead) => Some(ConnectionEnd::HeadDropped),
@@ -352,7 +352,8 @@ where
             Pin::new(&mut *connection).graceful_shutdown();
         }
         // Requests move the next check to a later time, but do not reset the alarm. So the alarm may fire too early; it
-        // is reset then. It never fires late.
+        // is reset then. If the next check moves to an earlier time, the alarm is reset at once. So it never fires
+        // late.
         while let Some(next_check) = pulse.next_check() {
             if alarm.is_elapsed() || next_check < alarm.deadline() {
                 alarm.as_mut().reset(next_check);

@@ -86,7 +86,7 @@ impl Head {
     }
 
     /// Returns whether the head is complete: whether there is an empty line anywhere after the first non-empty line. A
-    /// bare line feed ends a line, too (RFC 9112, section 2.2).
+    /// line ends with CRLF or with a bare line feed (RFC 9112, section 2.2).
     fn has_end(&mut self) -> bool {
         let begin = self.bytes.iter().position(|byte| !is_line_break(*byte)).unwrap_or(self.bytes.len());
         let from = self.searched.max(begin);

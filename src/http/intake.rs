@@ -41,7 +41,7 @@ struct IntakeState {
     ids: RequestIds,
     metrics: Arc<Metrics>,
     by_path: HashMap<String, Arc<Source>>,
-    /// Counts requests that match no source, and incomplete or invalid requests.
+    /// Counts requests that match no source, and incomplete or invalid requests that the connection itself answers.
     unmatched: Tally,
     last_totals: Mutex<Totals>,
 }

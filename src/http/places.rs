@@ -90,7 +90,8 @@ struct SourceShare {
 }
 
 impl SourceShare {
-    /// Takes from one part if one is large enough (the reserve is tried first), else from both.
+    /// Takes from both parts if `wanted` exceeds the size of each. Else takes from one part: the first that has enough
+    /// free, or the reserve if both have.
     async fn take(&self, wanted: u32) -> Result<TakenPermits, AcquireError> {
         if wanted > self.shared_size.max(self.own_size) {
             let shared = acquire(&self.shared, self.shared_size).await?;

@@ -1,6 +1,6 @@
 //! The state and the deadline of one connection. Four parts share it: `socket` sees bytes, the service sees requests,
-//! the driver (the task in `connection`) ends the connection on timeouts and orders, and `table` chooses the connection
-//! to close when a limit is reached.
+//! the driver (the task in `connection`) ends the connection on a timeout or a [`CloseOrder`], and `table` chooses the
+//! connection to close when a limit is reached.
 //!
 //! hyper has a single timeout for the whole wait for a head, including the idle time before its first byte, so hyper's
 //! timeout is disabled. Here a connection is
@@ -39,8 +39,8 @@ pub(super) struct Timeouts {
     pub(super) stranger_idle: Duration,
 }
 
-/// The state of a connection. Only the connection's own task changes the fields, except `order`. So relaxed atomics are
-/// enough.
+/// The state of a connection. Only the connection's own task changes the fields, except `order`. The fields guard no
+/// other data. So relaxed atomics are enough.
 pub(super) struct Pulse {
     /// The zero point of `since_ms` and `until_ms`. It is the same for all connections of a listener, so that their
     /// times are comparable.
@@ -82,8 +82,8 @@ pub(super) enum CloseOrder {
     Close = 1,
     /// Answer the unfinished head with 408 and close.
     DropHead = 2,
-    /// Do not wait until the peer has read the last answer, because a new connection waits for the slot. Given to a
-    /// connection that is closing, or together with [`CloseOrder::DropHead`].
+    /// Do not wait until the peer has read the last answer, because a new connection waits for this one to end. Given
+    /// to a connection that is closing, or together with [`CloseOrder::DropHead`].
     Leave = 4,
 }
 

@@ -135,7 +135,7 @@ async fn store(
     }
 }
 
-/// The result of reading a body that arrived in full.
+/// The result of decompressing and decoding a body that arrived in full.
 enum Read {
     Events(Decoded),
     /// The body as a whole is unreadable: it is put into quarantine, and the request is refused.

@@ -16,8 +16,8 @@ use crate::{
 
 /// The minimum of `header_limit`, because hyper accepts no smaller buffer.
 const HEADER_LIMIT_MIN: Size = Size::kib(8);
-/// Maximum length of a key, or of a user name and password with the colon between them, in bytes. In base64, such a
-/// secret is still much shorter than the longest header value that `auth` checks.
+/// Maximum length of an authorization key, or of a user name and password with the colon between them, in bytes. In
+/// base64, such a secret is still much shorter than the longest header value that `auth` checks.
 pub(super) const LONGEST_SECRET: usize = 2 * 1024;
 
 /// Every source of a configuration, checked.
@@ -171,7 +171,7 @@ impl CredentialSettings {
     pub(super) fn check(&self, name: &str) -> Result<CheckedCredential, Vec<Wrong>> {
         let missing = |key: &str| Wrong::new(&[], format!("the key `{key}` is missing"));
         let secret = match (&self.key, &self.username, &self.password) {
-            // Blanks around a key are ignored.
+            // Blanks around an authorization key are ignored.
             (Some(key), None, None) => Ok((CredentialKind::Key, sha256(key.expose().trim().as_bytes()))),
             (None, Some(username), Some(password)) => {
                 let pair = format!("{username}:{}", password.expose());

@@ -34,8 +34,8 @@ pub struct Settings {
     /// Replaces `idle_timeout` until the connection has sent an accepted credential. A value above `idle_timeout` has
     /// no effect.
     pub unauthenticated_idle_timeout: Period,
-    /// The maximum time to read the body, from the moment the request has been admitted. Waiting for admission counts
-    /// against `deadline`.
+    /// The maximum time to read the body, from the moment the request holds its share of `in_flight` and
+    /// `in_flight_bytes`. The wait for that share counts against `deadline`.
     pub body_timeout: Period,
     /// The maximum sum of two times: the wait for `in_flight` and `in_flight_bytes` before the body is read, and the
     /// time from the last byte of the body to the answer. If the sum would be longer, the answer is 503.
@@ -141,7 +141,7 @@ pub struct CredentialSettings {
 }
 
 names! {
-    /// How a credential is written in the `Authorization` header (BIK T1). The names are those of `form = "…"`.
+    /// How a credential is written in the `Authorization` header (BIK T1). The setting `form` takes the same names.
     #[derive(Serialize, Deserialize, JsonSchema)]
     #[serde(rename_all = "kebab-case")]
     pub enum Form {

@@ -1,9 +1,10 @@
 //! The open connections of a listener, and the choice of the one to close when a limit is reached.
 //!
-//! A new connection is never refused. At the limit on connections, an open connection is closed for the new one: a
-//! connection that is already closing, else the one that has been idle longest, else one with an unfinished head. If
-//! all are busy, the new connection waits. The unfinished heads of all connections together have a limit on their
-//! bytes. Above that limit, the address with the most bytes loses its oldest unfinished head.
+//! A new connection is never refused. At the limit on connections, when no *slot* is free, an open connection must make
+//! room: one that is already closing stops waiting for its peer, else the one that has been idle longest is closed,
+//! else one with an unfinished head. If all are busy, the new connection waits. The unfinished heads of all connections
+//! together have a limit on their bytes. Above that limit, the address with the most bytes loses its oldest unfinished
+//! head.
 //!
 //! A *stranger* is a connection that has not sent an accepted credential and does not come from a trusted proxy.
 //! Strangers are limited per address (IPv4, or IPv6 /64). A new stranger above the limit closes another stranger of its

@@ -8,7 +8,7 @@ use prometheus_client::metrics::{counter::Counter, histogram::Histogram};
 use super::{limits::LogLimiter, problem::RequestId};
 use crate::{event::Decoded, journal::AppendReceipt, metrics::Metrics};
 
-/// Every status that the public side answers with. Any other is counted as the last one, 500.
+/// Every status that the public side answers with. Any other would be counted as the last one, 500.
 const STATUSES: [StatusCode; 13] = [
     StatusCode::OK,
     StatusCode::BAD_REQUEST,

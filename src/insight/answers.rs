@@ -84,7 +84,7 @@ impl AnswerRules {
         Self { add: canonical(&settings.add), exempt: canonical(&settings.exempt) }
     }
 
-    /// Returns whether a message of this owner is an answer. An unknown owner does not answer.
+    /// Returns whether a message of this owner is an answer; false if BIK does not document the owner.
     pub(super) fn is_answer(&self, owner: &str, owner_id: Option<&str>) -> bool {
         let with_id = owner_id.map(|id| format!("{owner}:{id}"));
         for item in with_id.as_deref().into_iter().chain([owner]) {

@@ -103,8 +103,8 @@ impl ContactKey {
     }
 }
 
-/// A range of the index of keys. It has the keys of one kind whose indexed text begins with a given text, or is equal
-/// to it.
+/// A range of the index of keys. It has the keys of one kind whose indexed text begins with a given text (`prefix`), or
+/// is equal to it (`exact`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ContactKeyRange {
     pub kind: ContactKeyKind,

@@ -1,9 +1,9 @@
-//! The facts of an event that insight stores.
+//! The facts that insight stores about an event.
 
 use super::contact_key::ContactKey;
 use crate::event::{Fact, View};
 
-/// Maximum number of addresses of a subscribed event that are read.
+/// Maximum number of addresses that are read from a [`View::Subscribed`] event.
 const ASSETS_MAX: usize = 8;
 
 /// Returns the facts of an event, in the order of its infos; at least one. Only a fact about a message has a message

@@ -32,7 +32,8 @@ pub(super) struct FailureClass {
     /// The class matches if the failure's text contains one of these phrases, ignoring case.
     #[serde(default)]
     pub phrases: Vec<String>,
-    /// The class matches if one of these codes stands in the failure's text as a whole number.
+    /// The class matches if the failure's text contains one of these codes as a number of its own, not within a longer
+    /// number.
     #[serde(default)]
     pub codes: Vec<u64>,
 }
@@ -85,8 +86,8 @@ impl FailureClasses {
         }
     }
 
-    /// Returns the class of a failure by its text, or `UNKNOWN`. A code decides before any phrase, because codes do not
-    /// occur by chance in the text of another failure.
+    /// Returns the class of a failure by its text, or `UNKNOWN`. A phrase may occur by chance in the text of a failure
+    /// of another class, but a code does not. So a code decides before any phrase.
     pub fn class_of(&self, text: Option<&str>) -> &str {
         let Some(text) = text else { return UNKNOWN };
         let codes: Vec<u64> = numbers(text).collect();

@@ -106,7 +106,7 @@ fn time(ms: i64) -> String {
     Timestamp::from_ms(ms).to_string()
 }
 
-/// The address as BIK sends it, its channel, and its key.
+/// The address as BIK sends it, its channel, and the customer's key that insight makes from the address.
 fn address(person: usize, choice: usize) -> (Option<String>, &'static str, Option<String>) {
     match choice {
         0 => (Some(format!("+91980000010{person}")), "whatsapp", Some(format!("0 91980000010{person}"))),
@@ -155,7 +155,7 @@ fn element(number: usize, act: &Act, (name, step): (&str, &str), more: Value) ->
     element.to_string()
 }
 
-/// The events of an act, in the order in which BIK should send them.
+/// The events of an act, in the order in which they arrive if none is late.
 fn told(number: usize, act: &Act) -> Vec<Told> {
     let (source, store, tenant) = PLACES[act.place];
     let (address, channel, key) = address(act.person, act.address);

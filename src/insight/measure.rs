@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{clock::Timestamp, event::Category, metrics::Metrics};
 
-/// The label for an unknown category or class.
+/// The label of owners without a category, and of failure classes that are no longer configured.
 const OTHER: &str = "other";
 /// Maximum number of waiting customers that are counted.
 const WAITING_MOST: usize = 10_000;
@@ -55,7 +55,8 @@ fn show_silence(connection: &Connection, metrics: &Metrics, now: Timestamp) -> r
     for row in ask::sources(connection, now)? {
         // A source that is no longer configured has no metric, because it would be silent forever.
         if let Some(silence) = metrics.silence.get(&vec![("source", row.source)]) {
-            // An event that came while the clock was ahead counts as received now.
+            // `last_at` is later than `now` if the clock was fast when the event came. Then the event counts as
+            // received now.
             silence.record(now.ms_since(row.last_at).max(0));
         }
     }

@@ -3,7 +3,8 @@
 //! [`Insight`] reads the journal with a separate cursor, and stores the outcomes in a separate file. The cursor moves
 //! in the transaction that stores the data, so each event counts once. Neither intake nor a handler waits for insight.
 //! The data can be rebuilt from the journal ([`Insight::rebuild`]), as far back as the journal goes. Messages,
-//! customers and events without a message are kept for `retention`; figures without personal data are kept forever.
+//! customers, and events without a message are kept for `retention`. Figures contain no data of a single customer, and
+//! are kept forever.
 
 mod answers;
 pub mod ask;

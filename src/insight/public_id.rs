@@ -114,13 +114,13 @@ impl PublicIdMaker {
     }
 
     fn of(secret: &[u8]) -> Self {
-        // The key is a digest of the secret, because a secret of any length must fit.
+        // The HMAC key has a fixed length. It is a digest of the secret, because the secret can have any length.
         let mut key = [0; 64];
         key[..32].copy_from_slice(&Sha256::digest(secret));
         Self(Hmac::new(&key.into()))
     }
 
-    /// The id of a customer. `key` is the first key in the customer's list of keys.
+    /// The id of a customer. `key` is the first contact key in the customer's list of contact keys.
     pub(super) fn id(&self, scope: &str, key: &ContactKey) -> PublicId {
         let mut mac = self.0.clone();
         mac.update(format!("{scope}\n{}", key.line()).as_bytes());

@@ -1,8 +1,8 @@
 //! The outcome of a message, computed only from its statuses, which are merged.
 //!
 //! Statuses come in any order, late, and more than once (BIK §4). So the merge keeps only values that do not depend on
-//! the order: the highest [`MessageStep`], a flag for a failure, a flag for a deletion, and the first reason for a
-//! failure in alphabetical order. The same statuses give the same state in any order and with any repetitions.
+//! the order: the highest [`MessageStep`], a flag for a failure, a flag for a deletion, and the alphabetically first
+//! reason for a failure. The same statuses give the same state in any order and with any repetitions.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -199,7 +199,7 @@ mod tests {
         assert_eq!(state(&["read", "sent"]), MessageState::Read);
         assert_eq!(state(&["failed"]), MessageState::Failed);
         assert_eq!(state(&["sent", "failed"]), MessageState::Failed);
-        // One of several devices failed.
+        // The message failed on one of several devices.
         assert_eq!(state(&["failed", "delivered"]), MessageState::Delivered);
         assert_eq!(state(&["read", "failed"]), MessageState::Read);
         // Failures of an SMS and of an email.

@@ -22,7 +22,8 @@ pub enum RetryOf {
     /// All bytes of the entry with this id. If any draft is stored or is a duplicate, the same transaction deletes
     /// the entry.
     Whole(i64),
-    /// A part of an entry. The caller deletes the entry after its last part.
+    /// A part of an entry. After the last part, the caller deletes the entry if any draft of any part was stored or is
+    /// a duplicate.
     Part,
 }
 

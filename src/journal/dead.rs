@@ -35,7 +35,8 @@ pub struct DeadAgain {
     /// The tries that failed, including this retry.
     pub history: History,
     /// True if the dead letter stays marked for retry and is tried again. False if this retry failed for the reason
-    /// [`Cause::Refused`], or if no more tries are allowed. Then it waits until somebody requests a retry again.
+    /// [`Cause::Refused`], or if no more tries are allowed. Then the dead letter waits until somebody requests a retry
+    /// again.
     pub still_retrying: bool,
 }
 

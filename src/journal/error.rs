@@ -78,7 +78,7 @@ pub enum JournalOpenError {
         /// The newest format that this version knows.
         known: i64,
     },
-    /// An older version of bikhook wrote the file, and this command does not migrate it.
+    /// An older version of bikhook wrote the file, and a command that does not migrate journals tried to open it.
     #[error(
         "the journal {path} was written by an older bikhook (format {found}, this version uses {known}): the receiver migrates it at its next start"
     )]

@@ -46,8 +46,9 @@ pub struct Enrolment {
     pub handler: Arc<str>,
     /// `None` starts at the beginning if the journal has never held an event, otherwise at the tip.
     pub start: Option<LaneStart>,
-    /// True if the handler announces dead letters. While such a handler is configured, the journal stores an event of
-    /// the source `bikhook` for each new dead letter.
+    /// True if the handler delivers announcements of dead letters. While such a handler is configured, the journal
+    /// stores an announcement for each new dead letter that is not itself an announcement. An announcement is an event
+    /// of the source `bikhook`.
     pub dead_letters: bool,
 }
 
@@ -73,8 +74,9 @@ pub struct LaneState {
     pub aside: Vec<Aside>,
     /// Number of dead letters of the lane; 0 for a replay, whose dead letters belong to the handler's own lane.
     pub dead: u64,
-    /// Seqs of the events after the cursor that this lane turned into dead letters, in ascending order. For a handler's
-    /// own lane, this includes events whose dead letters were deleted since: dropped, expired, or delivered by a retry.
+    /// Seqs after the cursor, in ascending order. This lane turned the events with these seqs into dead letters. For a
+    /// handler's own lane, this includes events whose dead letters were deleted since: dropped, expired, or delivered
+    /// by a retry.
     pub dead_past_cursor: Vec<u64>,
 }
 

@@ -45,7 +45,7 @@ names! {
         /// The replay starts no delivery until it is resumed.
         Paused = "paused",
         /// The replay has ended: every selected event was delivered or is a dead letter, except those that the
-        /// handler's own lane had set aside and delivers itself.
+        /// handler's own lane had set aside. The own lane delivers them.
         Done = "done",
         /// An operator ended the replay early.
         Cancelled = "cancelled",

@@ -16,7 +16,7 @@ pub enum JournalState {
         held_by: Option<Arc<str>>,
     },
     /// The journal failed, for example because a write, sync or checkpoint failed, or because something else changed
-    /// the journal's files. The process must end. The text is for the log and says which data may be lost.
+    /// the journal's files. The process must end. The text is for the log and says which data, if any, may be lost.
     Failed(Arc<str>),
     /// The journal was closed without a failure.
     Closed,

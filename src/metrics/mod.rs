@@ -138,7 +138,7 @@ metrics! {
         "Messages first seen in this clock hour or the previous one, by category and step";
     recent_failures: Gauges = "recent_message_failures",
         "Failed messages first seen in this clock hour or the previous one, by category and class of the reason";
-    /// By `category` and `quantile`. NaN if none was delivered.
+    /// By `category` and `quantile`. NaN if no message was delivered.
     recent_delivery_seconds: Floats = "recent_message_delivery_seconds",
         "Seconds from sent to delivered of messages first seen in this clock hour or the previous one";
 

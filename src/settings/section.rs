@@ -24,7 +24,7 @@ impl Section {
     /// Parses a TOML text into one section.
     ///
     /// # Errors
-    /// Returns [`Invalid`] with every syntax error.
+    /// Returns [`Invalid`] with every syntax error and every integer that is too large.
     pub fn parse(text: &str, context: Rc<Context>) -> Result<Self, Invalid> {
         let (table, problems) = tree::parse(text);
         if problems.is_empty() {

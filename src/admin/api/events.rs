@@ -79,8 +79,8 @@ pub(super) async fn list(
         }
         push_event(&mut rows, event, raw).map_err(|_never| RequestError::Internal)?;
     }
-    // The rows are JSON already, and are not parsed again.
     let next = page.next.map_or_else(|| "null".to_owned(), |next| next.to_string());
+    // The rows are JSON already, and are not parsed again.
     Ok(JsonText::new(format!("{{\"events\":[{rows}],\"next\":{next}}}")))
 }
 

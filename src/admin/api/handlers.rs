@@ -108,8 +108,8 @@ pub(super) async fn retry(
     Ok(Json(RetriedHandler { handler }))
 }
 
-/// `POST handlers/{name}/believe`: accepts the refusals of the destination. A stored event then becomes a dead letter
-/// if it fails with the error class of these refusals.
+/// `POST handlers/{name}/believe`: accepts the refusals of the destination. An event that was stored before this
+/// request then becomes a dead letter if it fails with the error class of these refusals.
 pub(super) async fn believe(
     State(shared): State<Arc<AdminState>>,
     Segment(handler): Segment<String>,

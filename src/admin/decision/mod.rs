@@ -18,7 +18,8 @@ impl AdminState {
         self.known_user().unwrap_or("without credentials")
     }
 
-    /// The user as it is recorded with a decision.
+    /// The user that the journal records with a decision: the username, or `an operator` if no credentials are
+    /// configured.
     pub(super) fn recorded_user(&self) -> Arc<str> {
         self.known_user().unwrap_or("an operator").into()
     }

@@ -17,7 +17,7 @@ use crate::{
     journal::{NewReplay, Replay, ReplayState},
 };
 
-/// The replay to start. It covers the events that are stored now, not later ones.
+/// The replay to start. It covers only events that were stored before the plan was made.
 pub(in crate::admin) struct Plan {
     pub(in crate::admin) new: NewReplay,
     filter: Filter,

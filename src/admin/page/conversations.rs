@@ -30,8 +30,8 @@ use crate::{
 const LIMIT: usize = 50;
 /// The maximum number of customers on the pages [`ContactView::Waiting`] and [`ContactView::Missed`].
 const WAITING: usize = 200;
-/// Messages and other events per page of a conversation. There can be more, because messages that were first seen in
-/// the same event are on one page.
+/// Entries per page of a conversation: messages, and events without a message. There can be more, because messages that
+/// were first seen in the same event are on one page.
 const ENTRIES: usize = 40;
 
 struct ContactTableRow {
@@ -159,7 +159,7 @@ struct ConversationDetailPage {
     older: Option<u64>,
 }
 
-/// A message or another event of a conversation.
+/// An entry of a conversation: a message, or an event without a message.
 struct Bubble {
     /// The date, on the first entry of a day.
     day: Option<String>,

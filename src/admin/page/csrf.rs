@@ -1,10 +1,9 @@
-//! Makes the CSRF tokens of forms, and signs notices and the permission to see personal data. All signatures use a
-//! random key of this process, so that the server stores nothing per browser.
+//! Makes the CSRF tokens of forms, and signs notices (the results of forms) and the permission to see personal data.
+//! All signatures use a random key of this process, so that the server stores nothing per browser.
 //!
 //! A browser gets a random name in a cookie. The token in each form is a signature over that name. Another site can at
 //! most make the browser send the cookie; that site never learns the token. The permission to see personal data is a
-//! second cookie: a signature over the name and an expiry time. A third cookie, the notice, carries the result of a
-//! form to the next page.
+//! second cookie: a signature over the name and an expiry time. A third cookie carries the notice to the next page.
 
 use axum::http::{HeaderMap, HeaderValue, header::COOKIE};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};

@@ -211,7 +211,8 @@ async fn event(visit: &PageVisit, seq: &str) -> Result<Arc<Event>, ErrorPage> {
     Ok(visit.journal().get(seq).await?.ok_or_else(missing)?)
 }
 
-/// Links to the messages with these ids. A message without a number has no page, so it is shown without a link.
+/// Links to the messages with these ids. A message without a [`MessageLink::number`] has no page, so it is shown
+/// without a link.
 async fn messages(
     visit: &PageVisit,
     source: &Arc<str>,

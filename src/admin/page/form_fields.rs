@@ -55,8 +55,8 @@ impl FormFields {
         self.text(name).map(read).transpose()
     }
 
-    /// The value of a time field, in any format that bikhook accepts or in the format of a browser's time field. A time
-    /// without a zone is UTC.
+    /// The parsed value of a time field. The field may have any format that bikhook accepts, or the format of a
+    /// browser's time field. A time without a zone is UTC.
     pub(super) fn time(&self, name: &'static str) -> Result<Option<Timestamp>, RequestError> {
         let Some(text) = self.text(name) else { return Ok(None) };
         let is_civil = text.contains('T') && !text.ends_with(['Z', 'z']);

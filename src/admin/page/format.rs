@@ -1,5 +1,5 @@
-//! Formatted values on a page: times, colored words, shares, durations. An HTML value has its own template, which
-//! escapes the content. The template of a page can therefore insert the value unescaped.
+//! Formatted values on a page: times, colored words, shares, durations. Times, colored words and shares are HTML. Each
+//! has its own template, which escapes its content. The template of a page therefore inserts them without escaping.
 
 use askama::{Template, filters::HtmlSafe};
 

@@ -56,8 +56,8 @@ impl Frame {
         below.is_some_and(|below| below.is_empty() || section != "/" && below.starts_with('/'))
     }
 
-    /// When the page was made. Each part that refreshes itself shows the time of its last refresh, so that an operator
-    /// notices if the part is old.
+    /// When the page was made. A part that refreshes itself is taken from a newly made page and shows the time of that
+    /// page, so that an operator notices if the part is old.
     pub(super) fn as_of(&self) -> When {
         self.at.into()
     }

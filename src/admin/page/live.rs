@@ -1,5 +1,5 @@
 //! `/tail`: new events as they arrive. The page starts with the newest events, and its script receives rows for the
-//! later ones.
+//! later ones. A tail is an open stream of events, on this page or in the API.
 //!
 //! The browser's client for server-sent events reconnects automatically, and sends the id of the last server-sent event
 //! that it received. The client does not tell the script why a request was rejected, so "too many tails" is sent as a

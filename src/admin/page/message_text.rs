@@ -22,7 +22,7 @@ use crate::{
     ext = "html"
 )]
 pub(super) struct MessageText {
-    /// The kind of the content, or why nothing can be shown; no personal data.
+    /// The kind of the content, or why nothing can be shown. It contains no personal data.
     label: Option<String>,
     text: Option<String>,
     edited: bool,

@@ -1,4 +1,4 @@
-//! Events. The JSON form of an event is [`Event::push_json_line`].
+//! Events. [`Event::push_json_line`] writes the JSON form of an event.
 
 use std::{borrow::Cow, sync::Arc};
 

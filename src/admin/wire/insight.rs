@@ -1,5 +1,5 @@
-//! The data of insight: messages, customers, figures, and the progress of insight. The rows are those of
-//! [`insight::ask`](crate::insight::ask).
+//! The data of insight: messages, customers, figures, and the progress of insight. The rows of the lists are those of
+//! [`insight::ask`](crate::insight::ask), some with additional members.
 
 use std::{borrow::Cow, fmt};
 
@@ -19,7 +19,7 @@ use crate::{
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct MessageList {
     pub messages: Vec<MessageRow>,
-    /// `before` of the next page; null on the last page.
+    /// The value of the query parameter `before` for the next page; null on the last page.
     pub next: Option<i64>,
 }
 
@@ -45,8 +45,8 @@ pub(crate) struct TimelineReport<S = MessageState> {
 #[schemars(!default)]
 pub(crate) struct ShownContent {
     /// The text of the message, the title of the button or list row that the customer chose, the caption of a file, or
-    /// another detail. If the message was edited, this is its newest version. Null if there is none, if the message was
-    /// deleted, or if the journal no longer has its event.
+    /// another detail. If the message was edited, this is the text of its newest version. Null if the message has no
+    /// such text, if it was deleted, or if the journal no longer has the event with the content.
     pub text: Option<String>,
     /// The kind of the content, such as `image`, `order of 2 items` or `deleted message`; null for a text and for a
     /// chosen button or list row.
@@ -74,8 +74,9 @@ impl fmt::Display for ShownContent {
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct ContactList {
     pub contacts: Vec<Contact>,
-    /// `before` of the next page; null on the last page. `before` is the seq of a customer's last event. Customers with
-    /// the same last event stay on one page. So a page can have more rows than `limit`.
+    /// The value of the query parameter `before` for the next page; null on the last page. `before` is the seq of a
+    /// customer's last event. Customers with the same last event stay on one page. So a page can have more rows than
+    /// `limit`.
     pub next: Option<i64>,
 }
 
@@ -94,8 +95,8 @@ pub(crate) struct WaitingList {
 pub(crate) struct ConversationPage {
     pub contact: Contact,
     pub entries: Vec<EntryRow>,
-    /// `before` of the next page; null on the last page. `before` is a seq, and entries of one event stay on one page.
-    /// So a page can have more entries than `limit`.
+    /// The value of the query parameter `before` for the next page; null on the last page. `before` is a seq, and
+    /// entries of one event stay on one page. So a page can have more entries than `limit`.
     pub next: Option<u64>,
 }
 

@@ -12,7 +12,7 @@ use crate::{clock::Timestamp, event::Reason, journal::QuarantineEntry};
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct QuarantineList {
     pub quarantine: Vec<QuarantineRow>,
-    /// `before` of the next page; null on the last page.
+    /// The value of the query parameter `before` for the next page; null on the last page.
     pub next: Option<i64>,
 }
 

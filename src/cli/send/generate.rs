@@ -163,7 +163,7 @@ impl Generator {
     }
 
     fn new_event(&mut self) -> String {
-        // A quarter of the events are from customers, as for a shop that replies and sends broadcasts.
+        // A quarter of the events are from customers. This imitates a shop that replies and sends broadcasts.
         if self.random.below(4) == 0 {
             let message = self.message();
             return self.incoming(&message);

@@ -31,10 +31,10 @@ pub(super) struct SendArgs {
     /// Files to post, each as one body, byte for byte; `-` is standard input
     #[arg(required_unless_present = "generate")]
     files: Vec<PathBuf>,
-    /// URL of a source [default: a source of the configuration]
+    /// URL of a source [default: the URL of a configured source]
     #[arg(long)]
     url: Option<String>,
-    /// The source of the configuration to use [default: the first by name]
+    /// The configured source to use [default: the first by name]
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
     #[command(flatten)]

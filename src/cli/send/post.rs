@@ -63,7 +63,7 @@ pub(super) async fn post_all(
     connections: usize,
 ) -> Result<PostSummary, Error> {
     let target = Arc::new(target);
-    // Cleared when it is dropped.
+    // The progress bar is cleared from the terminal when it is dropped.
     let progress = ProgressBar::new(count);
     let started = Instant::now();
     let mut summary = PostSummary::default();

@@ -70,7 +70,8 @@ impl Lane {
             && (self.condition.successes > trace.failed_after
                 || (self.condition.failures == 0 && self.window.doubted() == 0));
         // `doubted` counts every event in doubt, but `doubts` leaves out an event if others succeeded since its doubt
-        // began. So `is_well` can be true while a pinned event (see `Window::pin`) is in doubt.
+        // began. A pinned event (see `Window::pin`) stays in doubt after such a success, because there was no room to
+        // set it aside. So `is_well` can be true while a pinned event is in doubt.
         let is_well =
             trouble.is_about_event() && self.condition.failures == 0 && self.doubts().next().is_none();
         let takes_others = answers || is_well || self.others_succeed_since(trace.failed_at);

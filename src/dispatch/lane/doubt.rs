@@ -116,7 +116,7 @@ impl Lane {
         self.publisher.delivered(1, now);
     }
 
-    /// Marks the destination unwell if enough messages are in doubt and none succeeded.
+    /// Marks the destination unwell if [`policy::DOUBTS`] messages are in doubt, with no success in between.
     pub(super) fn doubt_destination(&mut self, now: Timestamp) {
         if self.condition.failures > 0 {
             // The destination did not answer before and now does, so search for a message that it accepts.
@@ -198,9 +198,9 @@ impl Lane {
         }
     }
 
-    /// Makes dead letters of the events in doubt whose failure is believed to be final. Returns whether there were any.
-    /// Each body stays in memory until its dead letter is durable, so a call stops after [`WINDOW_BYTES`] or
-    /// [`BELIEVED_EVENTS`].
+    /// Makes dead letters of the events in doubt whose failure is believed to be final. Each body stays in memory until
+    /// its dead letter is durable, so a call stops after [`WINDOW_BYTES`] or [`BELIEVED_EVENTS`]. A later call
+    /// continues once those dead letters are durable. Returns whether it made any, or continued a stopped call.
     pub(super) async fn dead_letter_believed(&mut self, now: Timestamp) -> Result<bool, journal::Error> {
         let continues = self.believed.as_ref().is_some_and(|believed| believed.continues);
         if continues && !self.believed_are_durable().await? {

@@ -3,9 +3,9 @@
 //! [`Lane::turn`] is the body of the loop and has no clock of its own. It takes over the results of deliveries, claims
 //! events, starts deliveries, and settles. Tests call it directly; [`Lane::run`] calls it and waits in between.
 //!
-//! An unwell destination is probed after a wait that doubles; no event is skipped because of it. An event that keeps
-//! failing while others succeed is set aside, and later events of its message queue behind it. [`doubt`] says when a
-//! refused event becomes a dead letter.
+//! An unwell destination is probed after a wait that doubles with each failure. No event is skipped because its
+//! destination is unwell. An event that keeps failing while others succeed is set aside, and later events of its
+//! message queue behind it. [`doubt`] says when a refused event becomes a dead letter.
 
 mod aside;
 mod claim;
@@ -113,8 +113,8 @@ pub struct Lane {
     batch: usize,
     window: Window,
     aside: AsideRows,
-    /// Seqs past the cursor that are already settled. After a restart they are claimed again and must not be
-    /// delivered.
+    /// Seqs past the cursor of events that an earlier run set aside or turned into dead letters. The lane claims these
+    /// events again after a restart, but must not add them to its window.
     settled: HashSet<u64>,
     dead_retries: DeadRetries,
     deliveries: JoinSet<Vec<Outcome>>,
@@ -133,7 +133,7 @@ pub struct Lane {
     replays: watch::Receiver<Replays>,
     /// Whether the lane was paused when this was last checked.
     was_paused: bool,
-    /// Why the destination is permanently gone, until the handler is paused because of it.
+    /// Why the destination is permanently gone. `None` again once the handler is paused for this reason.
     gone: Option<String>,
     /// The failures that an operator believes to be final.
     believed: Option<BelievedRefusals>,
@@ -286,7 +286,8 @@ impl Lane {
             self.load_dead_retries(now).await?;
         }
         let claimed = self.claim(now).await;
-        // A probe needs enough messages to choose from, so claim them first.
+        // A probe needs enough messages to choose from. If the lane read further but still has too few, nothing starts
+        // now, and the next turn claims more.
         let gathers = matches!(claimed, Ok(true)) && self.lacks_choice(now);
         let started = !gathers && self.start(now).await;
         self.settle().await?;

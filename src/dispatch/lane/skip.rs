@@ -8,7 +8,8 @@ use crate::{
     journal::{Omission, OmissionCause},
 };
 
-/// Counts of a lane's claimed events that are below a certain seq and are skipped, or would be.
+/// Counts from `Lane::skip`, which skips events below a seq or only counts them. Events that the lane has not claimed
+/// yet are left out.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LaneSkip {
     /// Number of events that wait in the window or are set aside.

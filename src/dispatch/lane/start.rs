@@ -71,7 +71,8 @@ impl Lane {
             && self.condition.search.is_empty()
     }
 
-    /// Returns whether the backlog is searched for an event that the destination accepts.
+    /// Returns whether the probes of an unwell destination search the backlog for an event that the destination
+    /// accepts.
     pub(super) const fn searches(&self) -> bool {
         matches!(self.condition.about, About::Event | About::Repetition)
     }

@@ -133,7 +133,7 @@ impl Process {
 
 /// Finds all processes whose environment has the handler's name and the mark of a receiver that no longer runs.
 /// Includes the rest of their process groups, because a program may clear the environment of the processes that it
-/// starts.
+/// starts. Marks with another PID namespace are ignored.
 fn find(own: &Mark, handler: &str) -> io::Result<Vec<Process>> {
     let own_group = Stat::of(own.pid).map(|stat| stat.group);
     let mut running = Vec::new();

@@ -226,7 +226,7 @@ fn push_cloud_event(delivery: &Delivery, out: &mut String) {
 }
 
 fn insert(headers: &mut HeaderMap, name: &str, value: &str) {
-    // Numbers and percent-encoded texts are always valid header values.
+    // Numbers, `true`, `false` and percent-encoded texts are always valid header values.
     if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::try_from(value)) {
         headers.insert(name, value);
     }

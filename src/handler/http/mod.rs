@@ -148,7 +148,8 @@ impl Kind for Http {
             connections.answered();
         }
         match asked.map_err(client::failure) {
-            // The full error text may contain a secret URL.
+            // `client::failure` removes the URL, which may be secret. The rest of the error text is left out too,
+            // because it might contain a part of the URL.
             Err(Failure::Retry { class, after, about, .. }) => {
                 let error = format!("the destination does not answer ({class})").into();
                 Err(Failure::Retry { class, error, after, about })

@@ -1,5 +1,6 @@
-//! Signatures of Standard Webhooks: HMAC-SHA256 of `id.timestamp.body`. There is one signature per key, so that a
-//! destination can rotate its key without losing requests.
+//! Signatures of Standard Webhooks: HMAC-SHA256 of `id.timestamp.body`. A request has one signature for each configured
+//! signing key. While the old and the new signing key are both configured, the destination can change from one to the
+//! other (rotate its key) without losing requests.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use hmac::{Hmac, KeyInit, Mac};

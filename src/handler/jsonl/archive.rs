@@ -123,7 +123,8 @@ impl Archive {
     }
 
     fn delete(&self, rotated: &Rotated, forms: Forms) -> Result<(), Error> {
-        // Delete the uncompressed file first. If the process then dies, the `.gz` is left, which needs no compression.
+        // Delete the uncompressed file first. If the process then dies, only the `.gz` is left. If `keep` is larger at
+        // the next start, the `.gz` stays, and needs no compression.
         if forms.plain {
             remove(&self.names.plain(rotated))?;
         }

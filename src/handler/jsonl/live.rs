@@ -64,8 +64,8 @@ impl Live {
         }
         live.check_beginning()?;
         live.cut_torn_line()?;
-        // Lines that a killed process wrote may not be on disk yet. They are synced here, because their events count as
-        // delivered and are not written again.
+        // Lines that a killed process wrote may not be on disk yet. They are synced here, because an event whose line
+        // is in the file counts as delivered and is not written again.
         live.file.sync_data().map_err(Error::io("sync", path))?;
         sync_dir_of(path)?;
         Ok(live)

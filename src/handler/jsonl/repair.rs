@@ -171,8 +171,8 @@ fn read_line(from: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<usize> {
     }
 }
 
-/// Gives the file a second name, so that the file remains when another file is renamed to its path. Returns the second
-/// name.
+/// Gives the damaged file at `path` a second name, so that it remains when the repaired file is renamed to `path`.
+/// Returns the second name.
 fn set_beside(path: &Path) -> io::Result<PathBuf> {
     let mut number = 1;
     loop {
@@ -184,8 +184,8 @@ fn set_beside(path: &Path) -> io::Result<PathBuf> {
             Err(_) => {
                 let to = OpenOptions::new().write(true).create_new(true).mode(0o640).open(&beside)?;
                 if let Err(error) = copy_to(path, to) {
-                    // Without this, each attempt on a full disk would leave an incomplete copy. The error of the copy
-                    // is returned, because it is the cause.
+                    // Without the deletion, each attempt on a full disk would leave an incomplete copy. An error of the
+                    // deletion is ignored. The error of the copy is returned, because it made the repair fail.
                     drop(fs::remove_file(&beside));
                     return Err(error);
                 }

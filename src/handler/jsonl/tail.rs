@@ -21,8 +21,8 @@ use crate::folder;
 /// enough, because an event is settled before this many bytes are written after its line. The limit counts uncompressed
 /// bytes. A compressed file is always read whole, even above the limit.
 const TAIL_BYTES: u64 = 64 * 1024 * 1024;
-/// A compressed file can only be read from its beginning. To limit memory, only the ids of its last lines are kept.
-/// Their number is less than twice this. It is at least this, unless the file has fewer lines.
+/// A compressed file can only be read from its beginning. To limit memory, only the ids of its last lines are kept: at
+/// least this many, or all if the file has fewer lines, and always fewer than twice as many.
 const COMPRESSED_LINES: usize = 500_000;
 /// The longest time from the writing of a line until its event is settled. A line need not be read if a later line was
 /// written at least this long after it, because the event of the older line is settled. All lines of rotated files were

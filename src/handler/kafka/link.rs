@@ -164,7 +164,8 @@ fn config(handler: &str, settings: &Settings) -> ClientConfig {
         .set("allow.auto.create.topics", settings.auto_create.to_string())
         // A wave is sent all at once, so waiting for more messages gains little.
         .set("linger.ms", "1")
-        // The default of Java clients, so that a key goes to the same partition whichever client sends it.
+        // The default of Java clients. So Kafka messages with the same key go to the same partition, whichever client
+        // sends them.
         .set("partitioner", "murmur2_random")
         .set("compression.codec", settings.compress.codec())
         // No limit: the deliveries in flight already limit the number of messages.

@@ -18,12 +18,14 @@ use super::{
 };
 use crate::handler::Failure;
 
-/// A stream that the handler creates remembers ids for this long, to detect duplicates. By default, probes of an unwell
-/// destination are at most about 5 minutes apart (`probe_max`), so the stream detects an event that a probe sends
-/// again. An event that is set aside may wait longer than 10 minutes, so the stream may store it twice.
+/// How long a stream remembers the ids of NATS messages, to detect duplicates, if the handler creates the stream. By
+/// default, probes of an unwell destination are at most about 5 minutes apart (`probe_max`), so the stream detects an
+/// event that a probe sends again. An event that is set aside may wait longer than 10 minutes, so the stream may store
+/// it twice.
 const REMEMBERS: Duration = Duration::from_mins(10);
 
-/// Checks that a stream captures at least some of the possible subjects. Creates a missing stream if configured.
+/// Checks that the configured stream captures at least some of the possible subjects. If no stream is configured, any
+/// stream may capture them. Creates a missing stream if `create_stream` is set.
 ///
 /// # Errors
 /// Returns a [`NatsFailure`]. If no stream captures the subjects, the failure's text has the command that creates or

@@ -41,7 +41,7 @@ impl Table {
     /// Quotes the table name, and builds the statement that inserts rows.
     ///
     /// # Errors
-    /// Returns what is wrong with the key `table`.
+    /// Returns what is wrong with the value of the configuration key `table`.
     pub(super) fn new(name: &str, create: bool) -> Result<Self, Wrong> {
         let parts = table_name(name, 2)?;
         let quoted = parts.iter().map(|part| format!("\"{part}\"")).collect::<Vec<_>>().join(".");

@@ -48,7 +48,8 @@ impl Address {
     }
 
     /// Connects under a name that the broker shows. The library connects on its own thread and cannot cancel an
-    /// unfinished attempt, so the timeout is set inside its connector.
+    /// unfinished TCP or TLS connection. So this connection has its own timeout, inside the closure. The second timeout
+    /// is for the whole call.
     pub(super) async fn connect(&self, name: &str) -> lapin::Result<Connection> {
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         let tls = self.tls.clone();
@@ -107,7 +108,8 @@ fn parse(text: &str) -> Result<Address, String> {
     Ok(Address { uri, tls: OwnedTLSConfig::default() })
 }
 
-/// Returns whether the error is about the peer's certificate, or about a peer that does not speak TLS.
+/// Returns whether this is a TLS error, for example about the peer's certificate, or about a peer that does not speak
+/// TLS.
 pub(super) fn is_tls_error(error: &lapin::Error) -> bool {
     let ErrorKind::IOError(error) = error.kind() else { return false };
     error.kind() == io::ErrorKind::InvalidInput

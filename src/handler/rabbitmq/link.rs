@@ -66,7 +66,7 @@ struct Open {
 #[derive(Default)]
 struct IdleChannels(StdMutex<Vec<Channel>>);
 
-/// A channel that a delivery uses. If it is dropped, the channel is closed.
+/// A channel that a delivery uses. If this value is dropped, the channel is closed.
 pub(super) struct LentChannel {
     pub(super) channel: Channel,
     connection: ConnectionStatus,

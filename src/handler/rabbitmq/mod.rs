@@ -7,7 +7,7 @@
 //!         ─▶ publish   sends the messages of one wave and waits for their confirms, then sends the next wave
 //! ```
 //!
-//! A duplicate has the same `message_id`, so a consumer can process each event once.
+//! A duplicate has the same AMQP property `message_id` (the event's key), so a consumer can process each event once.
 
 mod address;
 mod failure;

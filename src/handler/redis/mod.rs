@@ -2,16 +2,16 @@
 //!
 //! A delivery is one transaction (`MULTI` … `EXEC`): either all its entries are added in order, or none. The next
 //! paragraph describes the exception. Redis does not detect duplicates: an event that is delivered twice has two
-//! entries with the same `key`. An entry is as durable as the server's append-only file. With `appendfsync everysec`, a
-//! crash of the machine can lose the last second.
+//! entries with the same value in the field `key`. An entry is as durable as the server's append-only file. With
+//! `appendfsync everysec`, a crash of the machine can lose the last second.
 //!
-//! **A key that is not a stream.** Redis does not roll back. If one key of a transaction is not a stream, the entries
-//! for the other keys stay, and each retry would add them again. So if `stream` depends on the event, the types of all
-//! keys are checked first, and the entries are added only if each key is missing or a stream. The events for any other
-//! key are refused and become dead letters, while events for other streams continue. After an operator has deleted the
-//! key, `bikhook dead retry` delivers those dead letters. If `stream` does not depend on the event and its key is not a
-//! stream, no event is refused. As with any wrong setting, the events wait until an operator changes `stream` or
-//! deletes the key.
+//! **A Redis key that is not a stream.** The configuration key `stream` sets the Redis key. Redis does not roll back.
+//! If one Redis key of a transaction is not a stream, the entries for the other keys stay, and each retry would add
+//! them again. So if `stream` depends on the event, the types of all Redis keys are checked first, and the entries are
+//! added only if each Redis key is missing or a stream. The events for any other Redis key are refused and become dead
+//! letters, while events for other streams continue. After an operator has deleted the Redis key, `bikhook dead retry`
+//! delivers those dead letters. If `stream` is the same for all events and its Redis key is not a stream, no event is
+//! refused. As with any wrong setting, the events wait until an operator changes `stream` or deletes the Redis key.
 //!
 //! **A server that hangs.** When the server recovers, it still executes the commands that it was sent, even those of
 //! cancelled deliveries. So a connection with a cancelled delivery is not used again, and its unsent data is dropped.
@@ -209,9 +209,9 @@ fn fields(delivery: &Delivery) -> [(&'static str, Cow<'_, str>); 8] {
     ]
 }
 
-/// Returns whether the value of a placeholder in the key may contain this character. A key may contain any character,
-/// but an event must not add whitespace, control characters, separators (`:`), cluster hash tags (`{}`) or pattern
-/// characters.
+/// Returns whether the value of a placeholder in a stream's Redis key may contain this character. A Redis key may
+/// contain any character, but an event must not add whitespace, control characters, separators (`:`), cluster hash tags
+/// (`{}`) or pattern characters.
 fn is_safe(c: char) -> bool {
     !c.is_whitespace() && !c.is_control() && !matches!(c, ':' | '{' | '}' | '*' | '?' | '[' | ']')
 }

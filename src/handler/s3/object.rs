@@ -95,8 +95,8 @@ fn write_lines<W: Write>(events: &[Delivery], mut out: W) -> io::Result<W> {
     Ok(out)
 }
 
-/// A digest of the handler and the keys in their order. The lines of the object are not included. They contain the
-/// number of the attempt, but the name must be the same in every attempt.
+/// A digest of the handler's name and the events' keys, in the order of the events. The lines of the object are not
+/// included. They contain the number of the attempt, but the object name must be the same in every attempt.
 fn digest(handler: &str, events: &[Delivery]) -> String {
     let mut hash = Sha256::new();
     hash.update(handler.as_bytes());

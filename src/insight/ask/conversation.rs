@@ -19,7 +19,7 @@ use super::{
 use crate::clock::Timestamp;
 
 /// BIK accepts free-form messages for this many milliseconds after the customer's last message (BIK §4). A customer who
-/// has waited for longer is missed.
+/// has waited for longer counts as missed.
 pub const WINDOW_MS: i64 = 24 * 60 * 60 * 1_000;
 /// Maximum number of customers that a search by address finds for each [`ContactKeyRange`], on all pages together.
 const FOUND_MAX: usize = 1_000;
@@ -40,7 +40,7 @@ pub struct Contact {
     pub addresses: Vec<String>,
     /// The first of `customers`; null if none is known.
     pub customer: Option<String>,
-    /// BIK's ids that were seen with this customer.
+    /// BIK's customer ids that were seen with this customer.
     pub customers: Vec<String>,
     pub name: Option<String>,
     /// The store of the customer; null if the events name none.
@@ -54,7 +54,7 @@ pub struct Contact {
     /// When the customer last got an answer, according to BIK. A broadcast or a failed message is no answer.
     pub answered_at: Option<Timestamp>,
     /// When the customer sent the first message that has no answer yet, according to BIK; null if the customer does not
-    /// wait. A customer who has waited for more than 24 hours is missed.
+    /// wait. A customer who has waited for more than 24 hours counts as missed.
     pub waits_since: Option<Timestamp>,
     /// When the 24-hour window for free-form messages ends; null if the customer never wrote.
     pub open_until: Option<Timestamp>,
@@ -176,8 +176,8 @@ pub fn contacts(connection: &Connection, search: &ContactSearch) -> rusqlite::Re
     Ok(ListPage { rows: page, next: None })
 }
 
-/// Finds the customers with a key in one of the ranges, at most `limit` for each range. Returns their ids in insight's
-/// file.
+/// Finds the customers with a [`ContactKey`] in one of the ranges, at most `limit` for each range. Returns their ids in
+/// insight's file.
 pub(super) fn numbers_in(
     connection: &Connection,
     ranges: &[ContactKeyRange],

@@ -292,8 +292,8 @@ impl<'a> CompiledQuery<'a> {
     }
 
     /// Returns the largest groups if there are too many to show; `None` if all can be shown. For a grouping by
-    /// category, these are groups by owner, which are merged into categories later. Groups of owners that BIK documents
-    /// are then chosen before larger groups of other owners.
+    /// category, these are groups by owner, which are merged into categories later. In this case, groups of owners that
+    /// BIK documents are chosen before larger groups of other owners.
     fn largest(
         &self,
         connection: &Connection,
@@ -375,7 +375,7 @@ impl<'a> CompiledQuery<'a> {
     }
 }
 
-/// Returns the ids of the owners that BIK documents, as an SQL list; may be empty.
+/// Returns the [`WordLookup`] ids of the owners that BIK documents, as an SQL list; may be empty.
 fn known_owners(words: &WordLookup<'_>) -> rusqlite::Result<String> {
     let mut numbers = Vec::new();
     for owner in Owner::KNOWN {

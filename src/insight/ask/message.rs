@@ -69,7 +69,8 @@ pub struct MessageRow<S = MessageState> {
     pub last_at: Timestamp,
     /// When the message was created, according to BIK.
     pub created_at: Option<Timestamp>,
-    /// The time of the message in its conversation: the earliest of BIK's times and the times of receipt.
+    /// The time of the message in its conversation: the earliest among the times of receipt and the valid `createdAt`
+    /// times of its events.
     pub said_at: Timestamp,
     /// The customer's id in insight's file.
     #[serde(skip)]
@@ -161,8 +162,8 @@ pub struct Sighting {
     pub disordered: bool,
     /// Whether the same status had been reported before.
     pub repeated: bool,
-    /// Whether the event came more than a minute after BIK created the message. Always false after the first event of
-    /// the message, because later events repeat its `createdAt`.
+    /// Whether the event came more than a minute after BIK created the message. Only the first event of a message can
+    /// be late. Later events repeat the message's `createdAt`, so it does not tell how late they are.
     pub late: bool,
 }
 

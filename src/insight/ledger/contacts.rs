@@ -1,9 +1,11 @@
 //! Finds the customer of a fact, and merges customers that turn out to be one.
 //!
-//! Customers are told apart within a scope. A contact is the row of a customer in insight's file. All keys of one fact
-//! are of one customer, and so are all keys in the facts of one message. If such keys belong to several contacts, the
-//! younger contacts are merged into the oldest. So the contacts are the same for every order of arrival, as long as no
-//! contact reaches [`KEYS_MAX`] keys. At that limit, the order of arrival decides which contacts are merged.
+//! A fact is what an event says about one message or one customer. The keys of a fact are the addresses and ids that
+//! name its customer. Customers are told apart within a scope. A contact is the row of a customer in insight's file.
+//! All keys of one fact are of one customer, and so are all keys in the facts of one message. If such keys belong to
+//! several contacts, the younger contacts are merged into the oldest. So the contacts are the same for every order of
+//! arrival, as long as no contact reaches [`KEYS_MAX`] keys. At that limit, the order of arrival decides which contacts
+//! are merged.
 
 use std::collections::{HashMap, HashSet};
 
@@ -19,8 +21,8 @@ use crate::{
 
 /// Maximum number of keys of a customer. Without it, an id that a sender gives to everybody would merge all customers.
 pub(super) const KEYS_MAX: usize = 64;
-/// Maximum number of keys in memory, enough for the active customers. They take some 13 MB, because only their digests
-/// are kept. At the limit all are dropped.
+/// Maximum number of keys in memory, enough for the active customers. The keys take some 13 MB, because only their
+/// digests are kept. At the limit all are dropped.
 const CACHED_KEYS: usize = 400_000;
 /// Maximum number of scopes in memory. At the limit all are dropped.
 const CACHED_SCOPES: usize = 10_000;
@@ -132,8 +134,8 @@ impl ContactChanges {
 }
 
 impl Ledger {
-    /// Returns the id of the customer whom the keys of a fact name; `None` without keys. A new customer is stored
-    /// first.
+    /// Returns the id of the customer of `fact`; `None` without keys. `keys` are the keys of the fact. A new customer
+    /// is stored first.
     pub(super) fn contact(
         &mut self,
         changes: &mut BatchChanges,

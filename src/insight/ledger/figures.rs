@@ -76,7 +76,7 @@ pub(super) struct Arrival {
     pub repeated: i64,
 }
 
-/// Changes of figures, by their keys.
+/// Changes of figures, by the hour and the key columns of their table.
 #[derive(Default)]
 pub(super) struct FigureChanges {
     counts: HashMap<(i64, i64), Counts>,

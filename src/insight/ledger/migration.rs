@@ -19,7 +19,7 @@ use crate::{
 /// Number of customers of format 2 that are moved at a time.
 const CHUNK: usize = 1_000;
 
-/// A customer of format 2: one address on one channel, in every store.
+/// A customer of format 2: one address on one channel, whatever the store.
 struct OldContact {
     id: i64,
     channel: Option<i64>,

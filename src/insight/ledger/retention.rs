@@ -28,7 +28,7 @@ const ANSWERED: &str = "
 
 impl Ledger {
     /// Deletes a part of the data that is older than `retention`. Returns whether more such data may be left. If none
-    /// is left, also sums old figures per day and replaces old words.
+    /// is left, also sums old figures per day, and replaces unused words (`fold_old_words`).
     ///
     /// The age of data is computed from a stored time, the mark `deletion`, instead of `now`. The mark follows `now`,
     /// but moves by at most a day per hour. So a clock that jumps ahead does not delete all data at once.

@@ -1,5 +1,6 @@
-//! The ids of values that repeat in insight's file: words, slices and failure texts. A slice is a combination of words
-//! by which messages are counted. Ids that were looked up stay in memory.
+//! The ids of values that repeat in insight's file: words (such as the names of sources or of events), slices and
+//! failure texts. A slice is a combination of words by which messages are counted. Ids that were looked up stay in
+//! memory.
 
 use std::collections::HashMap;
 
@@ -35,7 +36,7 @@ pub(super) struct Slice {
 }
 
 impl Slice {
-    /// Keeps the known values, and takes unknown ones from `other`.
+    /// Keeps the known values. Takes the values that are unknown here from `other`.
     pub(super) fn or(self, other: Self) -> Self {
         let [store, channel, owner, owner_id] = self.words;
         let [other_store, other_channel, other_owner, other_owner_id] = other.words;

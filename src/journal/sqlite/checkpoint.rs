@@ -2,9 +2,9 @@
 //!
 //! When a checkpoint has copied the whole write-ahead log, the next commit writes from the start of the log again and
 //! reuses its blocks. That matters because writing new blocks makes a sync slow. Under load, the writer adds frames
-//! faster than a simultaneous checkpoint can copy them. So the checkpointer copies most frames. The writer copies the
-//! few remaining frames between two groups (a group is the batches of one commit), while no reader of this process
-//! reads.
+//! faster than a simultaneous checkpoint can copy them. So the checkpointer alone could not copy the whole log. It
+//! copies most frames. The writer copies the few remaining frames between two groups (a group is the batches of one
+//! commit), while no reader of this process reads.
 //!
 //! SQLite syncs the database file only when a checkpoint copies the last frame of the log. The writer copies that
 //! frame and waits for the sync. To keep this wait short, the checkpointer syncs the file after each of its own copies.
@@ -106,14 +106,14 @@ impl Copier {
     pub(super) fn copy(&self) -> CopyOutcome {
         let shared = &self.shared;
         for _ in 0..PASSES {
-            // A log that was cut short must not be copied. The next commit fills the gap with zeros, and SQLite would
-            // copy these zeros into the database.
+            // A truncated log must not be copied. The next commit is written after the missing part, which then reads
+            // as zeros, and SQLite would copy these zeros into the database.
             if !shared.is_intact() {
                 return CopyOutcome::Nearly;
             }
             let copied = match self.connection.wal_checkpoint_v2(DEFAULT_NAME, CheckpointMode::PASSIVE) {
                 Ok((_, copied)) => copied,
-                // The next round retries it.
+                // The thread calls `copy` again in its next round.
                 Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
                     return CopyOutcome::Nearly;
                 }

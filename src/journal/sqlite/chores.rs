@@ -47,7 +47,8 @@ impl JournalWriter {
             return;
         };
         // `held_by` is a handler whose undelivered events retention must keep. Deleting these events would only free
-        // pages inside the database file. Such pages end only a `Reserve` shortage, so `held_by` is set only for it.
+        // pages inside the database file. Only the check for `Reserve` counts free pages as space, so `held_by` is set
+        // only for a `Reserve` shortage.
         let held_by = match shortage {
             Shortage::Reserve => self.held_by(),
             Shortage::FileSystem | Shortage::Refused => None,

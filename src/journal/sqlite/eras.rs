@@ -4,8 +4,9 @@
 //! Within an era, `received_at` never falls, so a bisection can find the first row received at or after a given time.
 //! From one era to the next, `received_at` may fall. Stored times never change, but the age of a row takes each later
 //! correction into account, by two rules. A row cannot be younger than a correction that followed it. If a correction
-//! goes forward by more than any plausible downtime, the clock was wrong before. Then the size of the correction is
-//! added to the times of older rows, because otherwise the correction would make these rows seem older.
+//! goes forward by more than any plausible downtime, the clock was wrong before. Then the age of each earlier row is
+//! computed as if its time were later by the size of the correction, because otherwise the correction would make the
+//! row seem older.
 
 use rusqlite::{Connection, params};
 

@@ -17,8 +17,8 @@ use crate::{
     journal::{Aside, Ends, Enrolment, LaneId, LaneStart, NewDead, Omission, OmissionCause, notice},
 };
 
-/// The longest plausible time from [`NewDead::at`] to the settle of the dead letter. The two times are from different
-/// clocks: that of the lane and that of the journal. A longer time shows that the clocks differ.
+/// The longest plausible interval from [`NewDead::at`] to the settle of the dead letter. `at` is from the clock of the
+/// lane. The time of the settle is from the clock of the journal. A longer interval shows that the two clocks differ.
 const SETTLED_WITHIN_MS: i64 = 3_600_000;
 
 /// SQL that marks events past the cursor as settled, before their dead letters are deleted. After a restart, only the
@@ -386,8 +386,8 @@ fn write_dead<'a>(
     for dead in &ends.dead {
         new.extend(store_dead(connection, lane, dead, now)?.map(|id| (id, dead)));
     }
-    // The events of `revived` are delivered now. If an earlier dead letter of such an event was dropped, a record says
-    // that the event was not delivered. Delete this record.
+    // The dead letters in `revived` were retried, and their events have been delivered. If an earlier dead letter of
+    // such an event was dropped, a record says that the event was not delivered. Delete this record.
     let withdraw =
         "DELETE FROM omitted WHERE (lane, last, first) IN (SELECT lane, seq, seq FROM dead WHERE id = ?1)";
     each(connection, &ends.revived, withdraw)?;
@@ -417,8 +417,8 @@ fn store_dead(
     now: Moment,
 ) -> rusqlite::Result<Option<i64>> {
     let event = &dead.event;
-    // `dead.at` is from the clock of the lane. A correction of the journal's clock does not change that clock. If
-    // `dead.at` is later than the settle, or too long before it, the time of the settle is stored instead.
+    // `dead.at` is from the clock of the lane. A correction of the journal's clock does not change the clock of the
+    // lane. If `dead.at` is later than the settle, or too long before it, the time of the settle is stored instead.
     let is_plausible = (0..=SETTLED_WITHIN_MS).contains(&now.at.ms_since(dead.at));
     let died_at = if is_plausible { dead.at } else { now.at };
     let values = params![
@@ -436,9 +436,10 @@ fn store_dead(
         now.era
     ];
     if lane.replay != 0 {
-        // If this dead letter of a replay replaces one of the handler's own lane, an omission records that the own lane
-        // did not deliver the event. The omission is not shown as long as the new dead letter exists. It is updated or
-        // deleted together with that dead letter.
+        // If this dead letter of a replay replaces a dead letter of the handler's own lane, an omission records that
+        // the own lane did not deliver the event. The omission is not shown as long as the new dead letter exists. When
+        // the new dead letter is dropped or expires, the omission is updated. When a retry of it delivers the event,
+        // the omission is deleted.
         connection
             .prepare_cached(
                 "INSERT INTO omitted (lane, first, last, cause, at, user)
@@ -541,7 +542,7 @@ mod tests {
             [(7, 1_000), (9, 2)]
         );
         assert_eq!(rows("SELECT cursor, 0 FROM lane WHERE id = ?1"), [(1_000, 0)]);
-        // One row of the enrolment, one of all settles.
+        // The enrolment wrote one row, and all settles together wrote one.
         assert_eq!(rows("SELECT count(*), max(upto) FROM settle WHERE lane = ?1"), [(2, 1_000)]);
         lanes.apply_settles();
         assert!(lanes.pending.is_empty() && lanes.oldest_wait().is_none());

@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// The journal of a stopped receiver, locked until this value is dropped. It is only read.
+/// The journal of a stopped receiver, open for reading only. The journal is locked until this value is dropped.
 pub struct Offline {
     connection: Connection,
     _file: DatabaseFile,

@@ -67,8 +67,9 @@ pub(super) fn refusal(
            OR EXISTS (SELECT 1 FROM aside WHERE aside.lane = lane.id)
            OR EXISTS (SELECT 1 FROM dead WHERE dead.lane = lane.id))";
     // After the rename, `new` has the cursor of `old`. If that cursor is higher than the present cursor of `new`, the
-    // rename would make `new` skip events. The cursor history may not show this, because it is kept for some days only.
-    // So compare the cursors, too.
+    // rename would make `new` skip events. The query above does not rule this out. `new` may have made no progress, or
+    // its progress may no longer be in the cursor history, because that history is kept for some days only. So compare
+    // the cursors, too.
     let ahead = "SELECT 1 FROM lane AS old JOIN lane AS new ON new.class = old.class AND new.replay = 0
          WHERE old.handler = ?1 AND old.replay = 0 AND new.handler = ?2 AND old.cursor > new.cursor";
     let is_ahead = connection.prepare_cached(ahead)?.exists([old, new])?;

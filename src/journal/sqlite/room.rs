@@ -34,7 +34,7 @@ pub(super) struct DiskRoom {
     reserve: Option<Size>,
     /// Why intake must stop, according to the last measurement and the refused writes since.
     pub short: Option<Shortage>,
-    /// When a write or a later probe was last refused.
+    /// When a write, or a probe after it, was last refused.
     refused: Option<Instant>,
     /// True after a failed measurement, which was logged once.
     unmeasured: bool,
@@ -63,7 +63,8 @@ pub(super) struct SpaceMeasurement {
 }
 
 impl SpaceMeasurement {
-    /// Available bytes, including the reserve: the smaller of the two sums that are compared with the reserve.
+    /// Available bytes, including the reserve: the free space plus the free pages, or [`Self::outside`] if that is
+    /// less. Both sums are compared with the reserve.
     pub(super) const fn room(&self) -> u64 {
         let (all, outside) = (self.free.saturating_add(self.pages), self.outside());
         if all < outside { all } else { outside }
@@ -90,7 +91,7 @@ impl SpaceMeasurement {
 }
 
 impl DiskRoom {
-    /// Creates the measurement for the file system that contains `file`.
+    /// Prepares measurements of the file system that contains `file`. Measures nothing yet.
     pub(super) fn new(file: &Path, reserve: Option<Size>) -> Self {
         Self { file: file.to_owned(), reserve, short: None, refused: None, unmeasured: false }
     }

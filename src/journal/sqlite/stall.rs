@@ -77,8 +77,8 @@ pub(super) fn spawn(
 }
 
 fn watch(shared: &SharedState, deadline: Duration, ended: &Receiver<()>) {
-    // The start of the stall, and its earliest possible end. A stall ends if no check has found a wait over the deadline
-    // for as long as the deadline.
+    // The start of the stall, and the earliest time at which it can end. Each check that finds a wait longer than
+    // `deadline` moves that time to `deadline` after the check.
     let mut stalled: Option<(Instant, Instant)> = None;
     while ended.recv_timeout(CHECK_INTERVAL) == Err(RecvTimeoutError::Timeout) && !shared.ended() {
         let now = Instant::now();

@@ -45,7 +45,7 @@ impl JournalWriter {
         }
     }
 
-    /// Commits a correction that is due because the wall clock has not jumped for an hour.
+    /// Commits a correction that is due: the wall clock was not trusted, but has not jumped again for an hour.
     fn correct(&mut self, correction: Correction) -> rusqlite::Result<()> {
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
         let era = self.begin_era(self.tip + 1, &correction, "agreed")?;
@@ -61,8 +61,8 @@ impl JournalWriter {
         self.connection.execute_batch("COMMIT")
     }
 
-    /// Called when the disk is full. If the wall clock is in doubt or not confirmed, or if deletion by age is still
-    /// catching up, logs that this deletion is delayed.
+    /// Called when the disk is full. Logs that deletion by age is delayed, if the wall clock is not trusted or not yet
+    /// confirmed ([`ClockStatus::unconfirmed_until`]), or if deletion is still catching up.
     pub(super) fn warn_deletion_delayed(&self) {
         let ClockStatus { now, deletion, trusted, unconfirmed_until, .. } = self.clock.status();
         let behind_ms = now.ms_since(deletion);

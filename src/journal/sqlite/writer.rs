@@ -38,7 +38,7 @@ use crate::{
     journal::{AppendBatch, AppendError, AppendReceipt, Error, JournalState, Replays},
 };
 
-/// A group is complete once it has this many bytes. A single larger request is still accepted.
+/// A group is complete once its appends have this many bytes. A single append may be larger.
 const GROUP_BYTES: usize = 1 << 19;
 /// Maximum number of operations in a group.
 const GROUP_OPS: usize = 4_096;
@@ -383,8 +383,8 @@ impl JournalWriter {
     }
 
     fn close(self, reply: ReplySender<()>) {
-        // The last group has written the pending settles. Only the current time remains to be stored, because the
-        // next start needs it.
+        // The last group has written the pending settles. Only the current time remains to be stored. The next start
+        // needs it.
         if !self.shared.failed()
             && let Err(error) = self.note_clock()
         {

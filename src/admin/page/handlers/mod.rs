@@ -56,7 +56,7 @@ impl HandlerWithLanes {
     }
 
     /// The error class of the failure in doubt: see `LaneStatus::refused`. If both lanes have such a failure, this is
-    /// the class of the first lane. [`believe`] applies to both lanes with their own classes.
+    /// the error class of the first lane's failure. [`believe`] applies to both lanes, each with its own error class.
     fn refused(&self) -> Option<&str> {
         self.lanes.iter().find_map(|lane| lane.refused.as_deref())
     }

@@ -23,7 +23,8 @@ use crate::{
 const CHOICES_MAX: usize = 200;
 /// The maximum total size of the values of one field, in bytes. The selected value is shown even beyond this limit.
 const CHOICE_BYTES: usize = 16 << 10;
-/// The maximum number of funnel groups. A group is a category of BIK or, for messages without a category, an owner.
+/// The maximum number of funnel groups. A group is a category of BIK or, for messages without a category, an owner
+/// (BIK's word for the sender).
 const GROUPS_MAX: usize = 20;
 
 /// All figures of the page.
@@ -32,7 +33,7 @@ pub(super) struct MessageFigures {
     pub(super) choices: Vec<FilterField>,
     pub(super) groups: Vec<Funnel>,
     pub(super) total: Funnel,
-    /// No message was sent to a customer in the period.
+    /// No message to a customer in the period matches the filters.
     pub(super) is_empty: bool,
     /// The number of messages from customers.
     pub(super) incoming: String,
@@ -199,7 +200,7 @@ fn choice(
     };
     let values = values.take(CHOICES_MAX).take_while(fits);
     let mut values: Vec<Arc<str>> = values.collect();
-    // A selected value stays in the list even if it has no messages.
+    // A selected value stays in the list even if it has no messages or is beyond the limits.
     if let Some(chosen) = form.text(name).filter(|chosen| values.iter().all(|value| **value != **chosen)) {
         values.push(chosen.into());
     }

@@ -1,4 +1,5 @@
-//! Formats the bytes of a quarantine entry for display. The error position is the offset at which parsing them failed.
+//! Formats the bytes of a quarantine entry for display. The error position is the offset at which parsing the bytes
+//! failed.
 
 use std::fmt::Write as _;
 
