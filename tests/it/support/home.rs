@@ -27,6 +27,8 @@ pub struct Home {
     folder: PathBuf,
     /// Keys of `[journal]`.
     pub journal_keys: &'static str,
+    /// Further configuration keys of `http`.
+    pub http_keys: &'static str,
     /// Keys of the handler `audit`, of kind `jsonl`.
     pub audit_keys: &'static str,
     /// Further sections.
@@ -54,6 +56,7 @@ impl Home {
             _own: None,
             folder,
             journal_keys: "disk_reserve = 0",
+            http_keys: "",
             audit_keys: "",
             more: String::new(),
             admin: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -179,11 +182,12 @@ impl Home {
 
     fn write_config(&self) {
         let text = format!(
-            "[http]\nlisten = \"127.0.0.1:0\"\n\
+            "[http]\nlisten = \"127.0.0.1:0\"\n{}\n\
              [admin]\nlisten = \"{}\"\n\
              [sources.bik]\ncredentials.portal = {{ key = \"{KEY}\" }}\n\
              [journal]\npath = {:?}\n{}\n\
              [handlers.audit]\nkind = \"jsonl\"\npath = {:?}\n{}\n{}\n",
+            self.http_keys,
             self.admin,
             self.journal_file(),
             self.journal_keys,
