@@ -9,9 +9,9 @@ use crate::{
 };
 
 impl AdminState {
-    /// The state of an event in each handler, in the lane of the event's class. A delivered, waiting or skipped event
-    /// counts as not wanted if the current filter of the handler does not select it. A handler that is no longer
-    /// configured is listed only if its lane is done with the event.
+    /// The state of an event in each handler, in the lane of the event's class. The state of a delivered, waiting or
+    /// skipped event is [`DeliveryState::NotWanted`] if the current filter of the handler does not select the event. A
+    /// handler that is no longer configured is listed only if its lane is done with the event.
     ///
     /// # Errors
     /// Returns the errors of the journal.

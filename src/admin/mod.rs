@@ -67,7 +67,7 @@ pub struct ReceiverParts {
 #[derive(Clone, Debug)]
 pub struct HandlerDescription {
     pub handler: Arc<str>,
-    /// The events that the handler wants; `None` if it wants all.
+    /// The handler's filter as configured, in words; `None` if it has none.
     pub wants: Option<String>,
     /// The parts of events that are masked for its destination; `None` if nothing is masked.
     pub masks: Option<String>,

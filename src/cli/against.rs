@@ -35,13 +35,13 @@ struct HandlerPreview<'a> {
     /// The number of events tested.
     #[serde(rename = "looked")]
     tested: usize,
-    /// The number of events that the handler wants.
+    /// The number of tested events that the handler's filter selects.
     takes: usize,
     /// How many of `takes` are customers' messages.
     incoming: usize,
     /// How many of `takes` would not be delivered, because the mask leaves no valid event.
     lost: usize,
-    /// The number of wanted events with each event name.
+    /// The number of selected events with each event name.
     names: BTreeMap<String, usize>,
     /// Pointers in `where` and `mask` that match nothing in any tested event.
     #[serde(rename = "nowhere", skip_serializing_if = "Vec::is_empty")]
@@ -49,7 +49,7 @@ struct HandlerPreview<'a> {
     /// `start` has no effect, because the handler already has cursors in the journal.
     #[serde(rename = "startUnread", skip_serializing_if = "Not::not")]
     start_ignored: bool,
-    /// The newest wanted events as the destination would see them, oldest first.
+    /// The newest selected events as the destination would see them, oldest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     shown: Vec<Box<RawValue>>,
 }

@@ -75,7 +75,8 @@ fn head(report: &TimelineReport<String>) -> [(&'static str, Option<String>); 10]
     };
     let deleted = if message.deleted { " (deleted)" } else { "" };
     let state = state.or_else(|| message.incoming.then(|| "received".to_owned()));
-    // For example "broadcast (CAMPAIGN) 57": BIK's category, the owner in BIK's spelling, and the owner's id.
+    // The sender, for example "broadcast (CAMPAIGN) 57": BIK's category of the sender, BIK's word for it (`owner`), and
+    // its id.
     let owner = message.owner.as_ref().filter(|_| !message.incoming).map(|owner| {
         let id = message.owner_id.as_ref().map(|id| format!(" {id}")).unwrap_or_default();
         match &message.category {

@@ -112,7 +112,7 @@ impl Selection {
         times.chain(self.content.parameters()).collect()
     }
 
-    /// The same selection for the journal of a stopped receiver. Returns an error if an option is invalid.
+    /// Converts the options for the journal of a stopped receiver. Returns an error if an option is invalid.
     pub(super) fn narrowed(&self) -> Result<EventSelection, Error> {
         let settings: FilterSettings = serde_json::from_value(self.content.filter().into())
             .map_err(|error| Error::Failed(error.to_string()))?;

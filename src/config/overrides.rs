@@ -16,7 +16,7 @@ use crate::settings::{Context, Entry, Node, Place, Problem, Table, Value};
 const PREFIX: &str = "BIKHOOK_";
 
 /// Variables of the program that are not keys of its configuration.
-const OTHERS: [&str; 3] = ["BIKHOOK_CONFIG", "BIKHOOK_ADMIN", "BIKHOOK_LOG"];
+const OTHERS: [&str; 2] = ["BIKHOOK_CONFIG", "BIKHOOK_ADMIN"];
 
 /// The result of applying the variables.
 pub(super) struct Applied {

@@ -25,7 +25,7 @@ pub struct HandlerSpec {
     pub destination: Arc<str>,
     /// The handler that delivers to the destination.
     pub handler: Arc<dyn Handler>,
-    /// Selects the events that the handler wants.
+    /// Selects the events that the handler gets.
     pub filter: Filter,
     /// The parts of an event that the destination must not see.
     pub mask: Mask,

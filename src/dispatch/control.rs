@@ -15,7 +15,7 @@ use crate::{
     metrics::Metrics,
 };
 
-/// Events read per page when skipped events are counted.
+/// Maximum number of events per page, when skipped events are counted.
 const PAGE: usize = 1_000;
 
 /// The lanes of every handler, as the admin side sees them.
@@ -167,9 +167,9 @@ impl LaneSkips<'_> {
         self.lanes.iter().map(|(_, skip)| skip.in_flight).sum()
     }
 
-    /// Number of undelivered events that the handler wants, without those in flight. It includes events that no lane
-    /// has claimed yet. This function reads those events to count them. Any that retention has deleted by then are
-    /// missing from the number.
+    /// Number of undelivered events that the handler's filter selects, without those in flight. It includes events that
+    /// no lane has claimed yet. This function reads those events to count them. Any that retention has deleted by then
+    /// are missing from the number.
     ///
     /// # Errors
     /// Returns errors of the journal. They do not undo the skip.
@@ -188,7 +188,7 @@ impl LaneControl {
         self.context.journal.clock()
     }
 
-    /// The number of events after `after` and below `before` that the handler wants.
+    /// The number of events after `after` and below `before` that the handler's filter selects.
     async fn count(&self, mut after: u64, before: u64) -> Result<u64, journal::Error> {
         let HandlerContext { spec, journal, .. } = &*self.context;
         let mut events = 0;

@@ -79,7 +79,7 @@ impl AsideRows {
 
     /// A head is a set-aside event that waits behind no other event. Returns the head that has been due longest, and
     /// marks it as in flight. Only heads up to the seq `upto` count. A head whose wait is longer than `longest_ms` is
-    /// due now: such a wait is taken to have been stored while the clock was wrong.
+    /// due now, because such a wait was stored while the clock was wrong.
     pub(super) fn take_due(&mut self, now: Timestamp, longest_ms: i64, upto: u64) -> Option<Aside> {
         let due_since = |row: &Row| match row.aside.next_try {
             time if time > now.plus_ms(longest_ms) => Timestamp::default(),

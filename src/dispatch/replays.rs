@@ -26,7 +26,7 @@ use crate::{
 pub struct Replayer {
     journal: Arc<dyn Journal>,
     handlers: BTreeMap<Arc<str>, ReplayHandler>,
-    /// The replays that were started in this run.
+    /// The replays that this process has started.
     started: Mutex<BTreeMap<i64, StartedReplay>>,
 }
 
@@ -34,7 +34,8 @@ pub struct Replayer {
 struct StartedReplay {
     /// The status of its lanes; none if the filter of the replay is invalid.
     lanes: Vec<watch::Receiver<LaneStatus>>,
-    /// The progress when the replay was started in this run; `None` until its events are counted.
+    /// The progress when this process started the replay; an earlier process may have delivered a part. `None` until
+    /// the events are counted.
     counted: Option<ReplayProgress>,
 }
 
@@ -49,7 +50,7 @@ pub struct ReplayHandler {
 /// The events that a replay would deliver.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Matches {
-    /// Number of events that both the handler and the replay want.
+    /// Number of events that the filters of the handler and of the replay both select.
     pub events: u64,
     /// The lowest seq of these events; `None` if there are none.
     pub first: Option<u64>,
@@ -63,11 +64,11 @@ pub struct ReplayProgress {
     /// Number of events that the replay is done with. They were delivered or set aside, became dead letters, or are
     /// left to the handler's own lane, which has set them aside.
     pub done: u64,
-    /// Number of events that both the handler and the replay want.
+    /// Number of events that the filters of the handler and of the replay both select.
     pub events: u64,
 }
 
-/// Events read per page when the events of a replay are counted.
+/// Maximum number of events per page, when the events of a replay are counted.
 const PAGE: usize = 1_000;
 /// If the end of a replay cannot be stored, for example because the journal's disk is full, the next try follows after
 /// this time.
@@ -87,14 +88,14 @@ impl Replayer {
         self.started.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The status of the lanes of a replay; empty if it has not started in this run.
+    /// The status of the lanes of a replay; empty if this process has not started it.
     pub fn lanes(&self, id: i64) -> Vec<LaneStatus> {
         let started = self.started();
         let lanes = started.get(&id).into_iter().flat_map(|replay| &replay.lanes);
         lanes.map(|lane| lane.borrow().clone()).collect()
     }
 
-    /// The progress of a replay; `None` if it has not started in this run, or is not counted yet.
+    /// The progress of a replay; `None` if this process has not started it, or has not counted its events yet.
     pub fn progress(&self, id: i64) -> Option<ReplayProgress> {
         let counted = self.started().get(&id)?.counted?;
         let passed: u64 = self.lanes(id).iter().map(|lane| lane.passed).sum();
@@ -301,7 +302,8 @@ impl Replayer {
     }
 }
 
-/// Calls `each` with the class and the seq of every event that both the handler and the replay want.
+/// Calls `each` with the class and the seq of every event of a replay that both `filters` select: the handler's and the
+/// replay's.
 ///
 /// # Errors
 /// Returns errors of the journal.

@@ -43,8 +43,8 @@ pub struct LaneStatus {
     pub in_flight: usize,
     pub set_aside: usize,
     /// Number of events that a replay's lane is done with since the start of the process; 0 for a handler's own lane.
-    /// Counts only events that both the handler and the replay want. They were delivered or set aside, became dead
-    /// letters, or are left to the handler's own lane, which has set them aside.
+    /// Counts only events that the filters of the handler and of the replay both select. They were delivered or set
+    /// aside, became dead letters, or are left to the handler's own lane, which has set them aside.
     #[serde(skip)]
     pub passed: u64,
     /// Number of events delivered since the start of the process.

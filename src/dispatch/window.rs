@@ -73,7 +73,7 @@ pub(super) struct WindowEntry {
 pub(super) struct DueBatch {
     /// The events, in order.
     pub(super) seqs: Vec<u64>,
-    /// The highest number of failed deliveries of any event in the batch.
+    /// The number of failed deliveries of the event that has failed most often.
     pub(super) attempts: u32,
 }
 
@@ -120,7 +120,7 @@ impl Window {
         self.read_to = self.read_to.max(through);
     }
 
-    /// Adds an event that the handler wants. `unanswered`: an earlier process may have delivered it.
+    /// Adds an event to deliver. `unanswered`: an earlier process may have delivered it.
     pub(super) fn push(&mut self, event: Arc<Event>, unanswered: bool) {
         let key = event.order_key();
         let entry = WindowEntry {

@@ -167,8 +167,8 @@ impl Unreadable {
         Self { reason: Reason::NotAnObject, detail: detail.to_owned(), at: 0 }
     }
 
-    /// For a piece that is not UTF-8. The reason is `Utf8` only if the piece is JSON apart from the invalid bytes.
-    /// Otherwise, for example for binary data, the reason is `Syntax`.
+    /// Makes the error for a piece that is not UTF-8. The reason is `Utf8` only if the piece is JSON apart from the
+    /// invalid bytes. Otherwise, for example for binary data, the reason is `Syntax`.
     fn not_utf8(piece: &Piece<'_>, error: Utf8Error) -> Self {
         let at = error.valid_up_to();
         let text = String::from_utf8_lossy(piece.bytes);

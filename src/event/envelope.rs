@@ -52,8 +52,8 @@ impl<'a> Envelope<'a> {
         }
     }
 
-    /// Returns the first `messageId` inside `eventInfo`, or else the `messageId` beside `eventInfo`. A subscribed event
-    /// has no `eventInfo`.
+    /// Returns the first `messageId` inside `eventInfo`. If there is none, returns the element's own `messageId`. A
+    /// subscribed event has no `eventInfo`, so only its own `messageId` counts.
     pub(super) fn message_id(&self) -> Option<Cow<'a, str>> {
         let beside = || known(field::id(self.message_id));
         if self.is_subscribed() {

@@ -1,5 +1,5 @@
-//! One `eventInfo` of an event (BIK §2). The call of the macro `object!` below is the only list of its fields: one line
-//! for each field, with its type and its name in JSON.
+//! One info of an event (BIK §2). The only list of its fields is the call of the macro `object!` below. It has one line
+//! for each field, with the type and the name in JSON.
 
 use std::borrow::Cow;
 

@@ -5,8 +5,8 @@
 //!
 //! `deadline` is one budget for the work of bikhook itself: waiting for admission and, after the last byte of the body,
 //! decompressing, decoding and appending. The time that the sender needs to send the body counts against `body_timeout`
-//! instead. When the budget is spent, the sender gets 503, but an append that has begun completes. The appended batch
-//! holds the capacity of its request, so the capacity is released when the append has ended.
+//! instead. When the budget is spent, the sender gets 503, but an append that has begun runs to its end. The appended
+//! batch holds the capacity of its request, so the capacity is released when the append has ended.
 
 use std::sync::Arc;
 
@@ -62,7 +62,7 @@ pub(super) fn probe() -> Response<Full<Bytes>> {
     answer("bikhook receives events here by POST\n", "text/plain; charset=utf-8")
 }
 
-/// Answers any other method with 405.
+/// Answers any method except `GET`, `HEAD` and `POST` with 405.
 pub(super) fn other_method(source: &Source, context: &RequestContext) -> Response<Full<Bytes>> {
     let status = StatusCode::METHOD_NOT_ALLOWED;
     source.tally.refused(status, context, &"no source accepts this method");

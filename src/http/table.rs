@@ -34,7 +34,7 @@ use super::{
 };
 
 /// Maximum number of idle connections that a scan keeps in [`OpenConnections::idle`]. A scan is slow, because it visits
-/// all connections. So the connections that it keeps serve several calls of `close_longest_idle`.
+/// all connections. So one scan finds the connections for several calls of `close_longest_idle`.
 const SCANNED_MAX: usize = 64;
 /// `Keep-Alive` announces this many seconds less than the idle timeout. So a peer that uses all of the announced time
 /// does not send a request while the connection is being closed.

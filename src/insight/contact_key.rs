@@ -151,7 +151,7 @@ impl ContactKeyRange {
         ranges
     }
 
-    /// The range of one id of BIK.
+    /// The range that finds BIK's id of a customer.
     pub(super) fn of_customer(id: &str) -> Option<Self> {
         Some(Self::exact(ContactKeyKind::Customer, ContactKey::customer(id)?.text))
     }

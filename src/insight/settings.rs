@@ -15,7 +15,7 @@ pub struct Settings {
     pub enabled: bool,
     /// The file of insight; its directory is created if it is missing. `None`: `insight.db` next to the journal.
     pub path: Option<PathBuf>,
-    /// How long messages and customers are kept. Figures without personal data are kept forever.
+    /// How long messages and customers are kept. Figures contain no personal data and are kept forever.
     pub retention: Period,
     /// A file with classes of failures that replaces the built-in table.
     pub failures: Option<PathBuf>,

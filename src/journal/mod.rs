@@ -72,7 +72,7 @@ pub trait Journal: Send + Sync + 'static {
     /// `handlers` stay, but no longer protect events from retention.
     fn enrol(&self, handlers: Vec<Enrolment>) -> JournalFuture<'_, ()>;
 
-    /// Every handler that the journal knows, whether it is configured in this run or not. Sorted by name.
+    /// Every handler that the journal knows, even if it is not configured. Sorted by name.
     fn handlers(&self) -> JournalFuture<'_, Vec<HandlerPlace>>;
 
     /// Durably renames a handler that is not configured: its cursors, events set aside, dead letters, replays and

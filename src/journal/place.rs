@@ -9,7 +9,7 @@ use crate::event::Class;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandlerPlace {
     pub handler: Arc<str>,
-    /// True if the configuration of this run names the handler; always false in the journal of a stopped receiver.
+    /// True if the configuration of the running receiver names the handler; always false if no receiver runs.
     pub configured: bool,
     /// The lanes of the handler, without those of its replays.
     pub lanes: Vec<LanePlace>,

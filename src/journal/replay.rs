@@ -15,7 +15,8 @@ pub struct NewReplay {
     pub after: u64,
     /// The last seq that the replay includes.
     pub upto: u64,
-    /// A filter in JSON that selects events, in addition to the handler's filter. The journal does not interpret it.
+    /// A filter in JSON. The replay delivers an event only if this filter and the handler's filter both select it. The
+    /// journal does not interpret the filter.
     pub filter: String,
     /// Maximum rate in events per second; `None` for no limit.
     pub rate: Option<NonZeroU32>,

@@ -15,7 +15,7 @@ pub enum JournalState {
         /// The handler whose undelivered events keep expired events from being deleted, if there is one.
         held_by: Option<Arc<str>>,
     },
-    /// The journal failed, for example because a write, sync or checkpoint failed, or because something else changed
+    /// The journal failed, for example because a write, sync or checkpoint failed, or because another program changed
     /// the journal's files. The process must end. The text is for the log and says which data, if any, may be lost.
     Failed(Arc<str>),
     /// The journal was closed without a failure.

@@ -9,7 +9,7 @@ pub enum Place {
     File(Range<usize>),
     /// An environment variable, by its name.
     Variable(Arc<str>),
-    /// Neither: a default of this program, or a problem that is not about one value.
+    /// Neither the file nor a variable: a default of this program, or a problem that is not about one value.
     BuiltIn,
 }
 

@@ -420,6 +420,7 @@ fn a_variable_that_names_a_table_is_told_and_ignored() {
     let text = "[sources.bik]\ncredentials.portal = { key = 'correct-horse-battery' }\n[handlers.my-log]\nkind = 'log'";
     for (name, example) in [
         ("BIKHOOK_HTTP", Some("BIKHOOK_HTTP_AUTH_FAILURES_PER_MINUTE")),
+        ("BIKHOOK_LOG", Some("BIKHOOK_LOG_")),
         ("BIKHOOK_ADMIN_CREDENTIALS", Some("BIKHOOK_ADMIN_CREDENTIALS_PASSWORD")),
         ("BIKHOOK_SOURCES", Some("BIKHOOK_SOURCES_BIK_AUTH")),
         ("BIKHOOK_SOURCES_BIK_CREDENTIALS_PORTAL", Some("BIKHOOK_SOURCES_BIK_CREDENTIALS_PORTAL_FORM")),

@@ -36,8 +36,8 @@ use crate::{
 
 /// The maximum number of events that the page starts with.
 const LIMIT: usize = 50;
-/// The minimum time between two messages to the browser, to limit how often it redraws. A stream that is behind sends
-/// without this delay.
+/// The minimum time between two messages to the browser, to limit how often it redraws. A stream that has more events
+/// to read sends its next message without this delay.
 const PACE: Duration = Duration::from_millis(200);
 /// A stream that shows personal data ends after this time. If the stream is waiting for its next message to the browser
 /// at that moment, it ends after this message. The page then reconnects. If the operator has masked personal data in

@@ -147,8 +147,8 @@ pub(crate) struct Skipped {
     pub before: u64,
     /// Number of lanes that skip their events.
     pub lanes: usize,
-    /// Number of undelivered events that are skipped, in all lanes together. Events that the handler does not want are
-    /// not counted. Null if the events could not be counted; they are skipped nevertheless.
+    /// Number of undelivered events that are skipped, in all lanes together. Events that the handler's filter does not
+    /// select are not counted. Null if the events could not be counted; they are skipped nevertheless.
     pub events: Option<u64>,
     /// Number of events whose delivery is in flight. Such an event is skipped only if its delivery fails.
     pub in_flight: u64,

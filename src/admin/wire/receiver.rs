@@ -52,7 +52,7 @@ pub(crate) struct FiguresRow {
     keys: u64,
     /// How far back the window for duplicates reaches, in milliseconds.
     window_ms: i64,
-    /// Size of the write-ahead log, in bytes.
+    /// Bytes written to the write-ahead log since it was last reset. The file may be larger.
     wal_bytes: u64,
     /// Size of the database file, in bytes.
     file_bytes: u64,

@@ -15,7 +15,7 @@ use crate::clock::Timestamp;
 const OPEN_MESSAGES: usize = 48;
 /// The number of newest events from which duplicates are taken.
 const RECENT_EVENTS: usize = 64;
-/// The creation time of the first message is [`STEP_MS`] after this time, in milliseconds since 1970.
+/// A time in milliseconds since 1970. The first message is created [`STEP_MS`] later.
 const EPOCH_MS: i64 = 1_767_225_600_000;
 /// The time from the creation of one message to that of the next, in milliseconds.
 const STEP_MS: u64 = 37;

@@ -52,7 +52,8 @@ impl Lane {
             if self.window.len() - before >= room {
                 return Ok(self.window.read_to() > read_to);
             }
-            // Counts the same events as `ReplayProgress::events`: those that both the handler and the replay want.
+            // Counts the same events as `ReplayProgress::events`: those that the filters of the handler and of the
+            // replay both select.
             self.claimed += u64::from(self.replay.is_some() && self.wants(&event));
             if !self.settled.remove(&seq) && !set_aside_by_own.contains(&seq) && self.wants(&event) {
                 let unanswered = seq <= self.redelivered.upto;

@@ -113,8 +113,8 @@ pub struct Lane {
     batch: usize,
     window: Window,
     aside: AsideRows,
-    /// Seqs past the cursor of events that an earlier run set aside or turned into dead letters. The lane claims these
-    /// events again after a restart, but must not add them to its window.
+    /// Seqs of events past the cursor that an earlier process set aside or turned into dead letters. The lane claims
+    /// these events again after a restart, but must not add them to its window.
     settled: HashSet<u64>,
     dead_retries: DeadRetries,
     deliveries: JoinSet<Vec<Outcome>>,
@@ -158,7 +158,7 @@ pub struct Lane {
 struct Redelivered {
     /// The tip when the lane was restored.
     upto: u64,
-    /// Number of deliveries of these events that are settled durably, in this run.
+    /// Number of deliveries of these events that this process has settled durably.
     settled: u64,
     /// Number of deliveries of these events that ended and are not yet settled durably.
     unsettled: u64,
@@ -179,15 +179,16 @@ struct Condition {
     probing: bool,
     /// A retry was requested, so the next probe also tries a retried dead letter.
     retry_requested: bool,
-    /// Searches of the backlog in a row.
+    /// Failed searches of the backlog in a row. If the destination became unwell because [`policy::DOUBTS`] messages
+    /// failed, these count as the first search.
     searches: u32,
     /// Events that the current search still has to try.
     search: VecDeque<u64>,
     /// When an unwell destination is probed next.
     wait_until: Timestamp,
-    /// When a delivery last succeeded in this run.
+    /// When a delivery last succeeded in this process.
     last_success: Timestamp,
-    /// Events delivered in this run.
+    /// Events delivered in this process.
     successes: u64,
     /// A lane that has caught up does not claim before this time, so that more events are delivered together.
     next_claim: Timestamp,

@@ -58,7 +58,8 @@ impl Lane {
         }
     }
 
-    /// The highest number of tries of an event in doubt, if nothing else can be tried; `None` otherwise.
+    /// How often the events in doubt have failed so far: the highest count among them. `None` if no event is in doubt, or
+    /// while another event is in flight or ready.
     fn undecided(&self) -> Option<u32> {
         if self.window.doubted() == 0 || !self.in_flight.is_empty() || self.window.ready() > 0 {
             return None;

@@ -61,8 +61,8 @@ impl Lane {
         read_to >= self.reach() && read_to < self.end()
     }
 
-    /// The events up to `through` that the handler's own lane has set aside. It delivers them itself, in the order of
-    /// each message.
+    /// The events up to `through` that the handler's own lane has set aside. That lane delivers them itself, and keeps
+    /// the events of each message in order.
     pub(super) async fn set_aside_by_own(&self, through: u64) -> Result<HashSet<u64>, journal::Error> {
         if self.own().is_none_or(|own| own.set_aside == 0) {
             return Ok(HashSet::new());

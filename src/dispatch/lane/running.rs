@@ -128,8 +128,8 @@ impl Lane {
     }
 }
 
-/// A clock that never goes back. It reads the journal's clock once, and adds the time since then. One run of a lane
-/// takes its times from it, so a later action never has an earlier time.
+/// A clock that never goes back. It reads the journal's clock once, and adds the time since then. All times in one
+/// [`Lane::run`] come from this clock, so a later action never has an earlier time.
 struct LaneClock {
     began: Timestamp,
     since: tokio::time::Instant,

@@ -8,7 +8,7 @@ use crate::{
     journal::{Omission, OmissionCause},
 };
 
-/// Counts from `Lane::skip`, which skips events below a seq or only counts them. Events that the lane has not claimed
+/// The result of `Lane::skip`, which skips events below a seq or only counts them. Events that the lane has not claimed
 /// yet are left out.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LaneSkip {

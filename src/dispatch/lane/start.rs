@@ -248,8 +248,8 @@ impl Lane {
         }
     }
 
-    /// Returns the event of an entry and its failed deliveries so far. Reads the event again if its body is no longer
-    /// in memory. `None` if it cannot be read now, or no longer exists.
+    /// Returns the event of an entry, and how many of its deliveries have failed. Reads the event again if its body is
+    /// no longer in memory. `None` if it cannot be read now, or no longer exists.
     pub(super) async fn body(&mut self, seq: u64, now: Timestamp) -> Option<(Arc<Event>, u32)> {
         let entry = self.window.get(seq)?;
         let attempts = entry.attempts;

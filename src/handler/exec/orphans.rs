@@ -1,10 +1,10 @@
 //! Kills programs that a killed receiver left running.
 //!
 //! A receiver that is killed cannot kill its programs. The next receiver delivers their events again, so two programs
-//! would handle the same event at once. To prevent this, every program has the handler's name and a mark in its
-//! environment. The mark is the receiver's PID namespace, process id and start time. Child processes inherit both
-//! variables. Before its first delivery, a handler kills all programs whose environment has its name and the mark of a
-//! receiver that no longer runs.
+//! would handle the same event at once. To prevent this, every program gets two environment variables, which its child
+//! processes inherit: the handler's name, and a mark. The mark is the receiver's PID namespace, process id and start
+//! time. Before its first delivery, a handler kills all programs whose environment has the handler's name and the mark
+//! of a receiver that no longer runs.
 
 use std::{
     collections::HashSet,

@@ -3,7 +3,7 @@
 //! ```text
 //! deliver ─▶ body ─▶ signature ─▶ POST ─▶ answer     no redirects, no proxy, TLS always verified
 //!                                  │
-//!                             connections              replaced when they are old, or closed during a request
+//!                             connections              replaced when too old, or when one is closed during a request
 //!                                  │
 //!                               address                no link-local address, no metadata service of a cloud
 //! ```

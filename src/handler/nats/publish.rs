@@ -31,7 +31,8 @@ const REPLAY: HeaderName = HeaderName::from_static("Bikhook-Replay");
 /// Publishes the events and marks those that are acknowledged. Returns when all events are acknowledged.
 ///
 /// # Errors
-/// Returns the first [`NatsFailure`]. Later waves were not sent.
+/// Returns the refusal of an event that is too large; then nothing was sent. Otherwise returns a [`NatsFailure`] of the
+/// first wave that failed; later waves were not sent.
 pub(super) async fn publish(
     link: &Link,
     settings: &Settings,

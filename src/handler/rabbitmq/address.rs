@@ -48,8 +48,8 @@ impl Address {
     }
 
     /// Connects under a name that the broker shows. The library connects on its own thread and cannot cancel an
-    /// unfinished TCP or TLS connection. So this connection has its own timeout, inside the closure. The second timeout
-    /// is for the whole call.
+    /// unfinished TCP or TLS connection. So making the TCP and TLS connection has its own timeout, inside the closure.
+    /// The second timeout is for the whole call.
     pub(super) async fn connect(&self, name: &str) -> lapin::Result<Connection> {
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         let tls = self.tls.clone();

@@ -8,10 +8,11 @@
 //! **A Redis key that is not a stream.** The configuration key `stream` sets the Redis key. Redis does not roll back.
 //! If one Redis key of a transaction is not a stream, the entries for the other keys stay, and each retry would add
 //! them again. So if `stream` depends on the event, the types of all Redis keys are checked first, and the entries are
-//! added only if each Redis key is missing or a stream. The events for any other Redis key are refused and become dead
-//! letters, while events for other streams continue. After an operator has deleted the Redis key, `bikhook dead retry`
-//! delivers those dead letters. If `stream` is the same for all events and its Redis key is not a stream, no event is
-//! refused. As with any wrong setting, the events wait until an operator changes `stream` or deletes the Redis key.
+//! added only if each Redis key is missing or a stream. The events for a Redis key of another type are refused and
+//! become dead letters, while events for streams continue. After an operator has deleted the Redis key,
+//! `bikhook dead retry` delivers those dead letters. If `stream` is the same for all events and its Redis key is not a
+//! stream, no event is refused. As with any wrong setting, the events wait until an operator changes `stream` or
+//! deletes the Redis key.
 //!
 //! **A server that hangs.** When the server recovers, it still executes the commands that it was sent, even those of
 //! cancelled deliveries. So a connection with a cancelled delivery is not used again, and its unsent data is dropped.

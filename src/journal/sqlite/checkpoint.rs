@@ -138,8 +138,8 @@ impl Copier {
 }
 
 /// Copies the last frames, so that the next commit resets the log. The writer calls this between two groups. Returns
-/// `false` if the database is busy, or if another connection is in the way: a reader outside this process, or a running
-/// copy.
+/// `false` if the database is busy, or if another connection is in the way: a reader outside this process, or the
+/// checkpointer while it copies.
 ///
 /// # Errors
 /// Returns the other SQLite errors. Each of them fails the journal, unless the disk is full.

@@ -14,7 +14,7 @@ use super::{
 use crate::{disk, journal::JournalState};
 
 const ROOM_INTERVAL: Duration = Duration::from_millis(100);
-/// Delay before failed chores are retried.
+/// Delay before failed maintenance is retried.
 const CHORES_PAUSE: Duration = Duration::from_secs(1);
 /// Delay before deletion is retried after it met an unreadable page.
 const DELETION_PAUSE: Duration = Duration::from_secs(300);
@@ -117,7 +117,7 @@ impl JournalWriter {
                 let verdict = self.classify(doing, &error);
                 self.roll_back();
                 self.chores_paused = Some(Instant::now() + CHORES_PAUSE);
-                // Log this once, because the chores are retried every second.
+                // Log this once, because the maintenance is retried every second.
                 if !was_paused {
                     tracing::warn!(%error, ?verdict, doing, "retention or checkpoint failed; both are tried again");
                 }

@@ -1,7 +1,7 @@
 //! Makes commits durable. After that, the lanes see the events, and the callers get their answers.
 //!
 //! A commit writes a group of operations to the log but does not sync the log. The sync happens here. Normally the
-//! writer thread itself syncs. It accepts nothing during the sync, so the operations that arrive then become its next
+//! writer thread itself syncs. It accepts nothing during the sync, so operations that arrive meanwhile form its next
 //! group. A new group goes to the sync thread instead if that thread is still busy with an earlier group, or if more
 //! operations are queued than one group takes. While the sync thread syncs, the writer builds the next group. Groups
 //! are answered in the order of their commits.

@@ -113,7 +113,7 @@ struct PendingLane {
 struct KnownLane {
     id: i64,
     cursor: u64,
-    /// True if the handler is configured in this run. Only then retention keeps its undelivered events.
+    /// True if the handler is in the current configuration. Only then does retention keep its undelivered events.
     configured: bool,
     /// Id of the lane that gets this lane's dead letters: the handler's own lane of the same class.
     home: i64,

@@ -1,6 +1,6 @@
 //! Checks that the files at the journal's path are still the open ones and contain all that was written to them.
 //!
-//! Writes and syncs succeed even on a file that something else deleted, replaced or cut short. Therefore the paths are
+//! Writes and syncs succeed even on a file that another program deleted, replaced or cut short. Therefore the paths are
 //! checked before each answer with status 200 (three calls of `statx`), and the write-ahead log is checked after each
 //! commit. If the log was cut short, SQLite does not notice: it writes the next frames where the log ended before, and
 //! the gap is filled with zeros. Each frame repeats the salts of the log's header; zeros do not. So the salts of two
@@ -105,7 +105,7 @@ impl Presence {
     /// Checks the files at their paths. `frames` is the number of frames in the log.
     ///
     /// # Errors
-    /// Returns [`Tampering`] if something else changed them.
+    /// Returns [`Tampering`] if another program changed them.
     pub(super) fn check(&self, frames: u32) -> Result<(), Tampering> {
         let missing = |kind: fn(PathBuf) -> Tampering, opened: &OpenedFile| kind(opened.path.clone());
         let bytes = self.database.bytes().ok_or_else(|| missing(Tampering::DatabaseGone, &self.database))?;

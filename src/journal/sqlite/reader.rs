@@ -272,8 +272,8 @@ pub(super) fn handler_progress(
     class: Class,
     seq: u64,
 ) -> rusqlite::Result<Vec<HandlerProgress>> {
-    // The time at which a lane passed the event is known only if its cursor history (table `settle`) has a row before
-    // the event and one at or after it.
+    // The time from which a lane was done with the event is known only if the lane's cursor history (table `settle`)
+    // has a row before the event and one at or after it.
     connection
         .prepare_cached(
             "SELECT lane.handler, lane.cursor >= ?2,

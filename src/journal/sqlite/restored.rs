@@ -109,7 +109,7 @@ fn read_keys(
         }
         next = Some(first + (entries.len() / ENTRY) as u64);
     }
-    // Keys are evicted from the oldest on, so the remaining runs must end at the tip.
+    // The oldest keys are evicted first, so the remaining runs must end at the tip.
     if let Some(seq) = next.filter(|next| *next != tip + 1) {
         return Err(DamagedKeys { seq }.into());
     }

@@ -102,14 +102,14 @@ impl SharedState {
         }
     }
 
-    /// Fails the journal because something else changed its files. The error text says which data may be lost.
+    /// Fails the journal because another program changed its files. The error text says which data may be lost.
     pub(super) fn tampered(&self, what: Tampering) {
         self.end(&what.to_string());
         // Ignore later changes, because the first one is already reported.
         drop(self.tampering.set(what));
     }
 
-    /// Checks the files. If something else changed them, fails the journal and returns false.
+    /// Checks the files. If another program changed them, fails the journal and returns false.
     pub(super) fn is_intact(&self) -> bool {
         let checked = self.presence.check(self.wal_frames.load(Relaxed));
         checked.map_err(|what| self.tampered(what)).is_ok()

@@ -48,7 +48,7 @@ impl Waiting {
         self.stages[stage as usize].store(u64::try_from(ms).unwrap_or(u64::MAX - 1) + 1, Relaxed);
     }
 
-    /// Records that the thread has finished that work.
+    /// Records that the thread of this stage has finished its work.
     pub(super) fn leave(&self, stage: Stage) {
         self.stages[stage as usize].store(0, Relaxed);
     }
@@ -78,7 +78,7 @@ pub(super) fn spawn(
 
 fn watch(shared: &SharedState, deadline: Duration, ended: &Receiver<()>) {
     // The start of the stall, and the earliest time at which it can end. Each check that finds a wait longer than
-    // `deadline` moves that time to `deadline` after the check.
+    // `deadline` sets the earliest end to the time of the check plus `deadline`.
     let mut stalled: Option<(Instant, Instant)> = None;
     while ended.recv_timeout(CHECK_INTERVAL) == Err(RecvTimeoutError::Timeout) && !shared.ended() {
         let now = Instant::now();

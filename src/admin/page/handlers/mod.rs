@@ -124,7 +124,7 @@ fn not_configured(place: &HandlerPlace) -> String {
 struct HandlerPage {
     frame: Frame,
     handler: HandlerWithLanes,
-    /// The events that the handler wants.
+    /// The events that the handler gets, in words.
     wants: String,
     masks: Option<String>,
     replays: Vec<replays::ReplayTableRow>,

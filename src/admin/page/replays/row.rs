@@ -53,7 +53,8 @@ impl ReplayTableRow {
         let signed = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
         let by_seq = row.cursor.map(|cursor| (cursor.saturating_sub(row.after), row.upto - row.after));
         let through = row.done.zip(row.events).filter(|(_, events)| *events > 0).or(by_seq);
-        // The progress is unknown if the replay has not started in this run of the process, unless its state is `done`.
+        // In the state `done`, the progress is always known. In any other state, it is unknown until this process has
+        // started the replay.
         let through = through.map_or_else(
             || Percentage::new(0, 0, ""),
             |(done, all)| Percentage::new(signed(done), signed(all), "ok"),
