@@ -37,8 +37,8 @@
 //! - A 200 is sent only after its events are on disk.
 //! - Nothing that an authenticated sender posts is dropped silently: it is stored, recognized as a duplicate, kept in
 //!   quarantine with its bytes, or refused with a status that says so.
-//! - Within the window for duplicates, an event is stored once. A `seq` never repeats and never falls, except after a
-//!   backup was restored.
+//! - An event that comes again within the deduplication window (`journal.dedup_window`) is not stored again. A `seq`
+//!   never repeats and never falls, except after a backup was restored.
 //! - A stored event is delivered at least once to every handler whose filter it matches, in order per message, unless
 //!   it becomes a dead letter or an operator skips it.
 //! - `http` uses neither `dispatch` nor `handler`, so an answer cannot wait for a destination. `handler` does not use

@@ -6,8 +6,8 @@ use crate::journal;
 /// Entries per read; each may carry a payload of several MiB.
 pub(super) const CHUNK: usize = 16;
 
-/// Maps up to `limit` entries with `map`, which returns each entry's id and result. `read(id, count)` returns the
-/// newest `count` entries, newest first. With an id, it reads only those with lower ids.
+/// Maps up to `limit` entries with `map`, which returns each entry's id and result. `read(None, count)` returns the
+/// newest `count` entries, newest first. `read(Some(id), count)` does the same for the entries with a lower id.
 pub(super) async fn each<T, S, F>(
     limit: usize,
     before: Option<i64>,

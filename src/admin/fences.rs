@@ -112,8 +112,8 @@ impl Fences {
         }
     }
 
-    /// Counts a failed authentication. If the address has too many failures, waits a second and returns
-    /// [`FenceRefusal::TooManyFailures`]. Does not wait if too many answers are delayed already.
+    /// Counts the refusal if it is a failed authentication. Returns it, or [`FenceRefusal::TooManyFailures`] if the
+    /// address now has too many failures. In that case, waits a second first, unless too many answers wait already.
     async fn delay(&self, refusal: FenceRefusal, peer: Option<IpAddr>) -> FenceRefusal {
         let (FenceRefusal::Credentials, Some(peer)) = (&refusal, peer) else { return refusal };
         match self.failures.count(peer).await {

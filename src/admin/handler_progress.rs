@@ -9,8 +9,8 @@ use crate::{
 };
 
 impl AdminState {
-    /// The state of an event in each handler, in the lane of the event's class. The state of a delivered, waiting or
-    /// skipped event is [`DeliveryState::NotWanted`] if the current filter of the handler does not select the event. A
+    /// The state of an event in each handler, in the lane of the event's class. If the current filter of the handler
+    /// does not select the event, [`DeliveryState::NotWanted`] replaces the states delivered, waiting and skipped. A
     /// handler that is no longer configured is listed only if its lane is done with the event.
     ///
     /// # Errors

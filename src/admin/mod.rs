@@ -69,7 +69,7 @@ pub struct HandlerDescription {
     pub handler: Arc<str>,
     /// The handler's filter as configured, in words; `None` if it has none.
     pub wants: Option<String>,
-    /// The parts of events that are masked for its destination; `None` if nothing is masked.
+    /// The parts of events that are masked for the handler's destination; `None` if nothing is masked.
     pub masks: Option<String>,
     /// True for a handler that receives only dead-letter notices of other handlers.
     pub dead_letters: bool,

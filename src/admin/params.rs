@@ -148,7 +148,7 @@ impl UrlQuery {
         read(&text).map(Some).ok_or_else(|| no_such_word(name, &text, words))
     }
 
-    /// A parameter with a list of different values from a fixed set, separated by commas.
+    /// A parameter with a comma-separated list of values from a fixed set. A repeated value is an error.
     pub(super) fn words<T: PartialEq>(
         &mut self,
         name: &'static str,
@@ -173,7 +173,8 @@ impl UrlQuery {
         Ok(list)
     }
 
-    /// A filter from `event`, `status`, `message` and `phone`, each of which may be repeated; `None` if none is given.
+    /// The filter that consists of the parameters `event`, `status`, `message` and `phone`. Each of them may be
+    /// repeated. `None` if none is given.
     pub(super) fn filter(&mut self) -> Result<Option<Filter>, RequestError> {
         let settings = FilterSettings {
             events: self.all("event", "Event names, with the wildcards `*` and `?`."),
@@ -255,7 +256,8 @@ impl<T: FromStr, S: Sync> FromRequestParts<S> for Segment<T> {
     }
 }
 
-/// Parses a path segment as a `T`: a number or a `String`. Parsing a `String` never fails.
+/// Parses a path segment as a `T`: a number or a `String`. Every segment is a valid `String`, so only a number can be
+/// invalid.
 pub(super) fn parse_number<T: FromStr>(
     name: impl Into<Cow<'static, str>>,
     text: &str,

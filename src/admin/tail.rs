@@ -114,8 +114,8 @@ impl EventTail {
             if *self.stopping.borrow_and_update() {
                 return None;
             }
-            // A keep-alive carries the cursor, so that a client without matching events does not start over after a
-            // reconnect.
+            // A keep-alive carries the cursor. So even a client that got no event for a long time continues from a
+            // recent cursor after a reconnect.
             if self.quiet_until <= Instant::now() {
                 return Some(self.with_keep_alive(TailMessage::Quiet));
             }

@@ -39,7 +39,7 @@ use crate::{
 const INTAKE_GRACE: Duration = Duration::from_secs(5);
 /// Time for deliveries in flight to finish after intake has stopped.
 const LANES_GRACE: Duration = Duration::from_secs(3);
-/// Extra time for a lane or a journal that does not answer.
+/// Time for the lanes and the journal to end after `LANES_GRACE` is over. Then the stop no longer waits for them.
 const STALLED_GRACE: Duration = Duration::from_secs(2);
 /// Number of open files that are reserved for the journal and the handlers.
 const OTHER_FILES: usize = 256;

@@ -46,7 +46,7 @@ struct HandlerPreview<'a> {
     /// Pointers in `where` and `mask` that match nothing in any tested event.
     #[serde(rename = "nowhere", skip_serializing_if = "Vec::is_empty")]
     unmatched: Vec<&'a str>,
-    /// `start` has no effect, because the handler already has cursors in the journal.
+    /// True if `start` is configured but has no effect, because the handler already has cursors in the journal.
     #[serde(rename = "startUnread", skip_serializing_if = "Not::not")]
     start_ignored: bool,
     /// The newest selected events as the destination would see them, oldest first.

@@ -164,7 +164,8 @@ pub(super) struct Client {
     http: reqwest::Client,
     base: Url,
     credentials: Option<(String, Secret)>,
-    /// The command has `--journal`, so an error about an unreachable receiver suggests it.
+    /// True if the command that uses this client has `--journal`. An error about an unreachable receiver then suggests
+    /// `--journal`.
     or_journal: bool,
 }
 

@@ -24,7 +24,7 @@ struct ConnectRow {
     kind: &'static str,
     destination: String,
     ok: bool,
-    /// The error. If another handler or process uses the destination file, `ok` is true, and this text says so.
+    /// The error. It is also set if another handler or process uses the destination file, but `ok` is then true.
     error: Option<String>,
     took_ms: u64,
 }

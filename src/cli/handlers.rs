@@ -317,7 +317,7 @@ fn skip(args: &HandlerSkipArgs, cli: &Cli) -> Result<(), Error> {
     })
 }
 
-/// The number of events to skip, in words. `events` is `None` if the receiver could not count them.
+/// Describes the events to skip, with their number. `events` is `None` if the receiver could not count them.
 fn undelivered(events: Option<u64>, in_flight: u64) -> String {
     let counted = match events {
         Some(events) => counted(events, "undelivered event", "undelivered events"),

@@ -75,8 +75,8 @@ fn head(report: &TimelineReport<String>) -> [(&'static str, Option<String>); 10]
     };
     let deleted = if message.deleted { " (deleted)" } else { "" };
     let state = state.or_else(|| message.incoming.then(|| "received".to_owned()));
-    // The sender, for example "broadcast (CAMPAIGN) 57": BIK's category of the sender, BIK's word for it (`owner`), and
-    // its id.
+    // The sender, for example "broadcast (CAMPAIGN) 57": "broadcast" is BIK's category of the owner, "CAMPAIGN" is the
+    // owner, and 57 is the owner's id.
     let owner = message.owner.as_ref().filter(|_| !message.incoming).map(|owner| {
         let id = message.owner_id.as_ref().map(|id| format!(" {id}")).unwrap_or_default();
         match &message.category {

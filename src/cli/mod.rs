@@ -103,7 +103,8 @@ impl Cli {
     /// # Errors
     /// Returns an [`Error`], which determines the exit code.
     pub fn run(self) -> Result<(), Error> {
-        // Standard output is not locked here, because most commands write to it through another handle.
+        // Standard output is not locked here. Most commands write to it through another handle, and the lock would
+        // block that handle on other threads.
         let out = &mut anstream::stdout();
         match self.dispatch(out).and_then(|()| Ok(out.flush()?)) {
             // A reader that closes the pipe early (`| head`) is not an error.
@@ -166,7 +167,8 @@ impl Error {
         }
     }
 
-    /// The text to print. It may have colors, so print it to a stream that strips colors outside a terminal.
+    /// The text to print. It may have colors. Print it through `anstream`, which strips them if the output is not a
+    /// terminal.
     pub fn report(&self) -> String {
         match self {
             Self::Config(ConfigError::Invalid(report)) => report.render(true),

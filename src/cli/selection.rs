@@ -73,7 +73,7 @@ fn time_at(text: &str, now: Timestamp) -> Result<Timestamp, String> {
 }
 
 impl Selection {
-    /// Returns whether no option is given, which selects everything.
+    /// Returns whether no option is given. Without options, everything is selected.
     pub(super) fn is_everything(&self) -> bool {
         self.since.is_none() && self.until.is_none() && self.content.filter().is_empty()
     }
@@ -112,7 +112,8 @@ impl Selection {
         times.chain(self.content.parameters()).collect()
     }
 
-    /// Converts the options for the journal of a stopped receiver. Returns an error if an option is invalid.
+    /// Converts the options to a selection for the journal of a stopped receiver. Returns an error if an option is
+    /// invalid.
     pub(super) fn narrowed(&self) -> Result<EventSelection, Error> {
         let settings: FilterSettings = serde_json::from_value(self.content.filter().into())
             .map_err(|error| Error::Failed(error.to_string()))?;

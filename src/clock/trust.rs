@@ -15,7 +15,8 @@
 
 use super::{ClockReading, Timestamp};
 
-/// A larger jump puts the wall clock in doubt. This is also the maximum accepted drift of the wall clock per hour.
+/// A jump by more than this puts the wall clock in doubt. This is also the maximum accepted drift of the wall clock per
+/// hour.
 const TOLERANCE_MS: i64 = 10 * 60_000;
 /// The wall clock may be trusted again after this time without another jump, and deletion may catch up after this time
 /// since the start.
@@ -120,8 +121,8 @@ impl Trust {
     pub(super) fn start(reading: ClockReading, known: LastKnown) -> (Self, Finding) {
         let mut trust = Self::new(reading);
         let gap = reading.wall.ms_since(known.at);
-        // A long gap is implausible only if the time was noted. Otherwise the last event may be old because the
-        // sender was quiet.
+        // A long gap is implausible only if a running receiver noted `known.at`. Otherwise `known.at` is the time of
+        // the last event or settle, which may be old because the sender was quiet.
         let finding = if gap < -TOLERANCE_MS || (gap > DOWNTIME_MS && known.noted) {
             trust.offset_ms = known.at.as_ms() - reading.boot_ms;
             trust.doubt = Some(Doubt { offset_ms: reading.offset_ms(), since_ms: reading.boot_ms });
@@ -204,8 +205,8 @@ impl Trust {
         self.deletion = self.deletion.plus_ms(correction.shift_ms()).min(self.trusted(reading));
     }
 
-    /// Confirms the wall clock after a start at which deletion was behind, so that deletion may catch up. Returns
-    /// `false` if deletion does not wait for a confirmation.
+    /// Confirms the wall clock after a start at which the deletion time was behind the trusted time. The deletion time
+    /// may then catch up. Returns `false` if the deletion time was not waiting for a confirmation.
     pub(super) fn confirm(&mut self, reading: ClockReading) -> bool {
         self.advance_deletion(reading);
         let waited = self.unconfirmed_until > reading.boot_ms;
@@ -338,7 +339,7 @@ mod tests {
             (finding, trust.deletion(at(0, NOW)).as_ms())
         };
         assert_eq!(start(90 * DAY), (Finding::Downtime(90 * DAY), NOW - 90 * DAY));
-        // The deletion time does not come from the clock that was ahead.
+        // The last event has a time from a clock that was ahead. The deletion time does not come from that event.
         assert_eq!(start(-3_650 * DAY), (Finding::Implausible(-3_650 * DAY), NOW));
     }
 

@@ -30,8 +30,8 @@ const EXAMPLES: [&str; 10] = [
     "your-token",
 ];
 
-/// Folders in which orchestrators mount the secrets of a container. Every user of the container can read the files
-/// there. No warning is needed, because a container has only one user.
+/// Folders in which orchestrators mount the secrets of a container. The files there are readable by all users, but a
+/// container has only one user, so no warning is needed.
 const MOUNTED: [&str; 2] = ["/run/secrets", "/var/run/secrets"];
 
 const ANYBODY_READS: u32 = 0o004;

@@ -54,14 +54,15 @@ pub(super) fn check(
     }
 }
 
-/// Maps the resolved path of a file to its use. The use is a part of an error message, such as `by the journal`.
+/// Maps the resolved path of each file to a text that says how the file is used, such as `by the journal`. The text is
+/// part of an error message.
 #[derive(Default)]
 struct Owners {
     of: BTreeMap<PathBuf, String>,
 }
 
 impl Owners {
-    /// Records the files of one part, and reports the first one that is already in use. Each file is given with the
+    /// Records the files of one part, and reports the first file that is already in use. Each file is given with the
     /// configuration key that names it.
     fn claim(&mut self, reading: &mut Reading, section: &[&str], files: &[(&str, PathBuf)], owner: &str) {
         let clash = files.iter().find_map(|(key, file)| Some((key, file, self.of.get(&resolved(file))?)));

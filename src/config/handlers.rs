@@ -41,7 +41,7 @@ pub struct HandlerConfig {
     pub dispatch: dispatch::Settings,
     /// Where the handler starts in the journal, if the journal does not know the handler yet.
     pub start: Option<LaneStart>,
-    /// The handler gets only notices about dead letters of other handlers.
+    /// True if the handler gets only notices about dead letters of other handlers.
     pub dead_letters: bool,
 }
 

@@ -220,7 +220,7 @@ fn fill_in_digest_keys(root: &mut Table) {
 }
 
 const DEFAULT_SOURCE: &str = "bik";
-/// The usual name of the configuration file. A file of this name is not read by default.
+/// The usual name of the configuration file. If no file is named, a file of this name is ignored, with a warning.
 const FILE_NAME: &str = "bikhook.toml";
 
 /// The folder of the journal, and of the secrets that the first start generates.

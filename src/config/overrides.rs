@@ -85,8 +85,7 @@ fn names_a_table(name: &str, known: &[String]) -> Problem {
     problem.help(format!("set each key of the table by a variable of its own{example}"))
 }
 
-/// Sets the target key to the text of a variable, or to `{ file = TEXT }` if that text is the path of a file with a
-/// secret.
+/// Sets the target key to the text of a variable. With [`Target::secret_file`], sets it to `{ file = TEXT }` instead.
 fn put(target: &Target, root: &mut Table, place: Place, text: &str) {
     let mut node = Node { place: place.clone(), value: Value::Variable(text.to_owned()) };
     if target.secret_file {

@@ -87,7 +87,7 @@ struct Walk<'a> {
     path: Vec<String>,
     /// The number of parts of `path` that come from the last header.
     table: usize,
-    /// The lengths of the paths of the inline tables around the current key.
+    /// For each inline table around the current key, the number of parts of the table's path.
     around: Vec<usize>,
     in_header: bool,
     /// The next key extends the current path: after a `.`, or in a header.

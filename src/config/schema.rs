@@ -248,8 +248,8 @@ fn is_handler(table: &[String]) -> bool {
     matches!(table, [section, _] if section == "handlers")
 }
 
-/// Returns whether the text looks like the name of a variable. Letters and digits without a `_` are more likely a
-/// secret.
+/// Returns whether the text looks like the name of a variable. A mix of letters and digits without a `_` is more likely
+/// a secret.
 fn is_variable_name(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
     text.chars().all(plain) && (text.contains('_') || !text.contains(|c: char| c.is_ascii_digit()))

@@ -54,7 +54,7 @@ pub(super) struct Trouble {
 }
 
 impl Trouble {
-    /// Returns whether the destination answered, and may accept other events.
+    /// Returns whether the failure is about the event. Then the destination answered, and may accept other events.
     pub(super) const fn is_about_event(&self) -> bool {
         matches!(self.about, About::Event | About::Repetition)
     }
@@ -94,7 +94,7 @@ pub(super) enum Gravity {
 #[derive(Clone)]
 pub(super) struct Attempt {
     pub(super) context: Arc<HandlerContext>,
-    /// The lane that delivers, for traces and rates.
+    /// The lane that delivers, for traces and rate limits.
     pub(super) lane: LaneId,
     /// The rate limit of the lane's replay, in addition to the handler's.
     pub(super) replay_limit: Option<Arc<RateLimit>>,
@@ -121,7 +121,7 @@ impl Attempt {
         vec![Outcome::of(self.context.spec.handler.look().await)]
     }
 
-    /// Delivers the whole batch. If the failure is about one event, delivers parts of the batch next: see [`Halves`].
+    /// Delivers the whole batch. If it fails because of an event, delivers parts of the batch next: see [`Halves`].
     async fn halving(&self, events: &[Delivery]) -> Vec<Outcome> {
         let outcome = self.deliver(events).await;
         if outcome == Outcome::Delivered {

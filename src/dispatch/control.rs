@@ -29,8 +29,8 @@ struct LaneControl {
     context: Arc<HandlerContext>,
 }
 
-/// The answer of [`DispatchControl::skip`]: the lanes of the handler, with the events that they skip. If `skip` was
-/// called without `by`, the lanes only counted these events.
+/// The answer of [`DispatchControl::skip`]: the lanes of the handler, with counts of the events to skip. If `skip` was
+/// called without `by`, the lanes only counted these events, and skipped none.
 pub struct LaneSkips<'a> {
     before: u64,
     lanes: Vec<(&'a LaneControl, LaneSkip)>,
@@ -105,7 +105,8 @@ impl DispatchControl {
     }
 
     /// Makes both lanes of a handler skip every undelivered event below `before`, and records who decided it. Without
-    /// `by`, the lanes only count these events. No event is read, so even unreadable events can be skipped.
+    /// `by`, nothing is skipped, and [`LaneSkips::count`] tells how many events would be. This function reads no event,
+    /// so even unreadable events can be skipped.
     pub async fn skip(&self, handler: &str, before: u64, by: Option<&Arc<str>>) -> LaneSkips<'_> {
         // Every lane gets the command before the answer of the first one is awaited.
         let mut asked = Vec::new();
@@ -130,8 +131,8 @@ impl DispatchControl {
     }
 
     /// Makes each lane of a handler turn every event up to the seq `upto` into a dead letter, if the event fails with
-    /// the class in the lane's [`LaneStatus::refused`]. This ends with the lane's next success. Returns the classes of
-    /// all lanes of the handler.
+    /// the failure class in the lane's [`LaneStatus::refused`]. This ends with the lane's next success. Returns these
+    /// failure classes of all lanes of the handler.
     pub async fn believe(&self, handler: &str, upto: u64) -> Vec<String> {
         let lanes = self.0.iter().map(|lane| lane.status.borrow());
         let classes: BTreeSet<String> =

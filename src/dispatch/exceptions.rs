@@ -181,7 +181,7 @@ impl DeadRetries {
         self.0.len() > before
     }
 
-    /// Returns the dead letter that has been due longest, with its delivery, and marks it as in flight.
+    /// Marks the dead letter that has been due longest as in flight. Returns its id and its next delivery.
     pub(super) fn take_due(&mut self, now: Timestamp) -> Option<(i64, Delivery)> {
         let due = self.0.iter_mut().filter(|(_, one)| !one.in_flight && one.not_before <= now);
         let (id, one) = due.min_by_key(|(_, one)| one.not_before)?;

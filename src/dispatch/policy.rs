@@ -7,8 +7,9 @@ use crate::{event::Class, settings::Period};
 pub(super) const BATCH_TRIES: u32 = 3;
 /// This many messages in doubt, with no success in between, make the destination unwell.
 pub(super) const DOUBTS: usize = 10;
-/// An event is set aside after this many failures that it may have caused, if others succeed in between. A destination
-/// that fails only now and then rarely fails this often for the same event, so the event is the likely cause.
+/// An event is set aside after this many failures that it may have caused, if other events succeed in between. A
+/// destination that fails only now and then rarely fails this often for the same event, so the event is the likely
+/// cause.
 pub(super) const EVENT_TRIES: u32 = 3;
 /// The wait after the first failure that an event may have caused. After the second failure, the wait is twice as long.
 const SOON_MS: i64 = 250;
@@ -72,8 +73,8 @@ pub(super) fn aside_wait_ms(settings: &Settings, failures: u32, jitter: f64) -> 
     backoff_ms(settings.aside_first, settings.aside_max, failures, jitter)
 }
 
-/// The longest wait of a set-aside event, from [`aside_wait_ms`] or requested by the destination. If the journal has a
-/// longer wait, the clock was wrong.
+/// The longest wait of a set-aside event, from [`aside_wait_ms`] or requested by the destination. A longer wait in the
+/// journal was stored while the clock was wrong.
 pub(super) fn longest_aside_wait_ms(settings: &Settings) -> i64 {
     backoff_ms(settings.aside_max, settings.aside_max, 1, 1.0).max(LONGEST_REQUESTED_MS)
 }
@@ -177,8 +178,8 @@ pub(super) const fn share(class: Class, concurrency: usize, quick: usize) -> usi
 }
 
 /// Maximum number of deliveries in flight of a replay's lane: the slots that neither the handler's own lanes nor the
-/// second lane of the replay use, but at least one. Because each of the replay's two lanes may have that one, an event
-/// of the handler's own lanes waits for the end of at most two deliveries of the replay.
+/// replay's other lane uses, but at least one. Even if no slot is free, each of the replay's two lanes may have one
+/// delivery in flight. So an event of the handler's own lanes waits for at most two deliveries of the replay to end.
 pub(super) fn replay_share(concurrency: usize, quick: usize, taken: usize) -> usize {
     share(Class::Other, concurrency, quick).saturating_sub(taken).max(1)
 }

@@ -26,7 +26,8 @@ pub struct Settings {
     pub aside_first: Period,
     /// The longest wait before a set-aside event is tried again.
     pub aside_max: Period,
-    /// A set-aside event that fails after this time becomes a dead letter, if the destination accepts other events.
+    /// A set-aside event becomes a dead letter if it still fails this long after it was set aside, and the destination
+    /// accepts other events.
     pub aside_for: Period,
     /// Maximum number of set-aside events per lane. At the limit, events that fail stay in the lane.
     pub aside_limit: usize,

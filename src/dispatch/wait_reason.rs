@@ -55,8 +55,8 @@ impl WaitReason {
         waits.then(|| Self::new(&own.handler, Blocker::Lag(own.lag)))
     }
 
-    /// Returns why one of the replay's lanes does not deliver. `None` for a stopped lane: it has delivered its events, or
-    /// the replay or the process ends.
+    /// Returns why one of the replay's lanes does not deliver. `None` for a stopped lane: it has delivered its events,
+    /// or the replay or the process ends.
     pub(super) fn for_own(lane: &LaneStatus) -> Option<Self> {
         match lane.state {
             LaneCondition::Running | LaneCondition::Full | LaneCondition::Stopped => None,

@@ -31,7 +31,7 @@ pub(super) struct Window {
     held: HashSet<OrderKey>,
     /// Number of entries in doubt: it is not yet known whether the event or the destination caused the failure.
     doubted: usize,
-    /// Number of entries of messages in `held`.
+    /// Number of entries whose message is in `held`.
     held_entries: usize,
     /// Number of events added so far.
     pushed: usize,
@@ -234,8 +234,8 @@ impl Window {
     }
 
     /// Returns the next waiting events in order, as a batch, and marks them as in flight. An event is left out if its
-    /// message is held, or if an earlier event of its message is in flight or left out. A probe also takes events that
-    /// are not due. An event with a doubt is delivered alone.
+    /// message is held, or if an earlier event of its message is in flight or left out. An event that is not due is
+    /// left out too, unless `probe` is true. An event with a doubt is delivered alone.
     pub(super) fn next_batch(&mut self, max: usize, now: Timestamp, probe: bool) -> DueBatch {
         let Self { entries, busy, held, .. } = self;
         let mut batch = DueBatch::default();
@@ -302,7 +302,7 @@ impl Window {
         self.heads().count()
     }
 
-    /// Like [`Self::width`], for events that were not tried yet.
+    /// Like [`Self::width`], but counts only messages whose first waiting event was not tried yet.
     pub(super) fn untried(&self) -> usize {
         self.heads().filter(|(_, entry)| entry.attempts == 0).count()
     }

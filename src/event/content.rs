@@ -1,10 +1,10 @@
 //! The content of a message as people read it: its text, what the customer chose, or a short description. The page, the
 //! command line, the API and the log show this content.
 //!
-//! BIK does not document the shape of the fields for content other than text. This module expects WhatsApp's shapes. It
-//! looks for each kind of content in its own field of `eventInfo`, if there is one, such as `location`. Otherwise it
-//! looks in `messageInformation`. If a field has another shape, the description has less detail. The event itself keeps
-//! everything.
+//! BIK does not document the shape of the fields for content other than text. This module expects WhatsApp's shapes.
+//! Some kinds of content have a field of their own in `eventInfo`, such as `location`. If this field is absent, or if
+//! the kind has none, this module looks in `messageInformation`. If a field has another shape, the description has less
+//! detail. The event itself keeps everything.
 
 use std::{borrow::Cow, fmt};
 
@@ -30,7 +30,7 @@ const FLOW_REPLIES: [&str; 2] = ["nfm_reply", "nfmReply"];
 const MEDIA: [&str; 6] = ["image", "video", "audio", "voice", "document", "sticker"];
 
 impl<'a> MessageContent<'a> {
-    /// Describes the content of one `eventInfo`.
+    /// Describes the content of one info.
     pub(super) fn of(info: &'a Info<'_>) -> Self {
         if info.is_deleted == Some(true) {
             return Self::of_kind("deleted message", None);
@@ -69,9 +69,9 @@ impl fmt::Display for MessageContent<'_> {
     }
 }
 
-/// Returns whether an `eventInfo` is a reaction to a message, or the removal of a reaction.
+/// Returns whether an info is a reaction to a message, or the removal of a reaction.
 pub(super) fn is_reaction(info: &Info<'_>) -> bool {
-    // Most messages have neither field, so nothing is parsed for them.
+    // Most messages have neither `type` nor `messageInformation`, so nothing is parsed for them.
     value(info.kind).and_then(Undocumented::text).is_some_and(|kind| kind.eq_ignore_ascii_case("reaction"))
         || value(info.message_information).and_then(|more| more.get("reaction")).is_some()
 }
@@ -84,7 +84,7 @@ fn word(raw: Raw<'_>) -> Option<String> {
     Some(value(Some(raw))?.text()?.to_lowercase())
 }
 
-/// The fields of an `eventInfo` that describe its content.
+/// The fields of an info that describe its content.
 struct Parts<'a> {
     info: &'a Info<'a>,
     /// `type`, in lower case; empty if there is none.
@@ -217,7 +217,8 @@ fn chosen(value: Undocumented<'_>) -> Option<Cow<'_, str>> {
     reply.or_else(|| value.first_text(&["title", "text"])).or_else(|| value.text())
 }
 
-/// Returns the kind of a media file, from the words that may name it: `type`, `mediaType` and the MIME type.
+/// Returns the kind of a media file, from the words that may name it: `type`, `mediaType`, the MIME type, and the name
+/// of the file's member in `messageInformation`.
 fn media_kind(words: &[&str]) -> Option<&'static str> {
     let any = |starts: &[&str]| words.iter().any(|word| starts.iter().any(|start| word.starts_with(start)));
     let is_audio = any(&["audio"]);

@@ -61,7 +61,7 @@ impl Element {
         self.id.as_ref().map(|id| id.within(&self.raw))
     }
 
-    /// The first `messageId`, from which the order key follows.
+    /// The first `messageId` in `eventInfo`, or else the element's own. The order key is computed from it.
     pub fn message_id(&self) -> Option<&str> {
         self.message_id.as_ref().map(|id| id.within(&self.raw))
     }

@@ -8,7 +8,7 @@ pub const WORD_CHARS: usize = 200;
 /// The mark at the end of a shortened text.
 const MARK: &str = "…";
 
-/// Returns the text, or its first `chars` characters and a mark if it is longer. Idempotent.
+/// Shortens a text of more than `chars` characters to its first `chars` characters and a mark. Idempotent.
 pub fn excerpt(text: &str, chars: usize) -> Cow<'_, str> {
     // A text has at most as many characters as bytes, so most texts need no counting.
     if text.len() <= chars {

@@ -72,8 +72,9 @@ pub struct Event {
     /// When the event was received, by the trusted clock (the wall clock without its jumps). This time is shown and
     /// delivered, and the age of the event counts from it.
     pub came_at: Timestamp,
-    /// Like `came_at`, but not before the `received_at` of the preceding event, unless the trusted clock was corrected
-    /// between the two. Queries with `since` and `until` compare with this time.
+    /// The later of two times: `came_at`, and the `received_at` of the preceding event. So this time does not fall from
+    /// one event to the next, except after a correction of the trusted clock. Queries with `since` and `until` compare
+    /// with this time.
     pub received_at: Timestamp,
     /// The name of the source that received the event.
     pub source: Arc<str>,
@@ -99,7 +100,8 @@ impl Event {
 }
 
 names! {
-    /// One of the two lanes of a handler. A customer's message never waits behind the statuses of a broadcast.
+    /// The class of an event. A handler has a separate lane for each class, so a customer's message never waits behind
+    /// the statuses of a broadcast.
     #[derive(PartialOrd, Ord, Serialize, JsonSchema)]
     #[serde(rename_all = "lowercase")]
     #[schemars(rename = "LaneName")]

@@ -56,7 +56,7 @@ impl Pointer {
         self.steps.starts_with(&other.steps)
     }
 
-    /// Returns whether `test` is true for any value that the pointer finds.
+    /// Returns whether `test` is true for at least one value that the pointer finds.
     pub fn any(&self, element: &Element, mut test: impl FnMut(Found<'_>) -> bool) -> bool {
         any(&element.rendered(), &self.steps, &mut test)
     }

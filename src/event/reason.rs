@@ -26,8 +26,8 @@ fn has_reason_type(raw: &str) -> bool {
     !matches!(raw, "true" | "false")
 }
 
-/// Reads the reason of a failure. A number becomes its digits; an object becomes its code, title, message and details,
-/// separated by `: `. An object with none of these becomes its JSON.
+/// Reads the reason of a failure. A number becomes its digits. An object becomes its code and its texts, such as title
+/// and message, separated by `: `. An object with neither becomes its JSON.
 fn reason(field: Field<'_>) -> Result<Option<Cow<'_, str>>, WrongType> {
     let Some(value) = Undocumented::of(field) else { return Ok(None) };
     if !value.is_object() && !value.is_list() {

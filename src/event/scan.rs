@@ -11,7 +11,7 @@ use super::string::{inner, unescaped};
 /// How deep an element may be nested (BIK T4).
 pub(super) const DEPTH_MAX: usize = 128;
 
-/// An object with known fields, as raw JSON that borrows from the text. If a name is duplicated, the last field counts.
+/// The known fields of an object, as raw JSON that borrows from the text. If a name is duplicated, the last one counts.
 pub(super) trait Slots<'a>: Default {
     /// Reads the next value, which belongs to the field of this name.
     fn field(&mut self, name: &str, scanner: &mut Scanner<'a>) -> Option<&'a str>;

@@ -232,7 +232,7 @@ object! {
             event_name: Option<Cow<'a, str>> = text "eventName",
             /// `storeId`, the same as in envelope A.
             store_id: Option<Cow<'a, str>> = id "storeId",
-            /// `customerId`, as text if it is a number.
+            /// `customerId`; a number becomes text.
             customer_id: Option<Cow<'a, str>> = id "customerId",
             /// `primaryCustomerId`; in some events only.
             primary_customer_id: Option<Cow<'a, str>> = id "primaryCustomerId",
@@ -248,7 +248,7 @@ object! {
             channel: Option<Channel> = word "channel",
             /// `messageId`; in some events only.
             message_id: Option<Cow<'a, str>> = id "messageId",
-            /// `broadcastId`, the number as text; in some events only.
+            /// `broadcastId`, a number that becomes text; in some events only.
             broadcast_id: Option<Cow<'a, str>> = id "broadcastId",
             /// `assets`: ids or addresses; in some events only. [`Subscribed::addresses`] returns the addresses.
             assets: Vec<Cow<'a, str>> = texts "assets",

@@ -2,7 +2,7 @@
 
 use std::{fmt, iter};
 
-/// Why a delivery failed, as a text. It has no `Display`, so each caller decides whether to show the quoted part.
+/// Why a delivery failed, as a text. It has no `Display`, so each caller decides whether to show `said`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailureText {
     /// The part that the handler wrote. It may contain a name that was made from the event, such as a topic, but only

@@ -18,7 +18,8 @@ use crate::event::{Category, Event, Owner, Pointer, Status, View, canonical_addr
 pub struct FilterSettings {
     /// Globs to match event names.
     pub events: Option<Vec<String>>,
-    /// Owners such as `CAMPAIGN`, or categories (`crm`, `broadcast`, `automation`, `dev_api`), case-insensitive.
+    /// Senders of messages: owners such as `CAMPAIGN`, or categories of owners (`crm`, `broadcast`, `automation`,
+    /// `dev_api`), case-insensitive.
     pub owners: Option<Vec<String>>,
     /// Statuses, case-insensitive. `failed` also matches `undelivered` and `bounced`. Events without a status do not
     /// match.

@@ -207,8 +207,8 @@ impl Show {
         }
         let key = match &settings.digest_key_file {
             Some(file) => secret::load_or_make(file),
-            // Only in tests, and in `preview` before the file exists. Otherwise `config` has set the file. This key is
-            // valid for this process only.
+            // Only in tests, and in `preview` before the file exists. Otherwise `config` has set the file. The random
+            // key is not stored.
             None => Secret::random(Path::new("log-digest-key")),
         };
         let key = key.map_err(|error| format!("digest_key_file: {error}"))?;
@@ -266,7 +266,7 @@ fn may_be_personal(word: &str) -> bool {
         || (longest_number(word) >= PHONE_DIGITS && !is_uuid(word))
 }
 
-/// The length of the longest sequence of digits. The separators of a phone number do not end a sequence.
+/// The length of the longest sequence of digits. `+` ends a sequence. Other separators of a phone number do not.
 fn longest_number(text: &str) -> usize {
     let (mut longest, mut digits) = (0, 0);
     for c in text.chars() {

@@ -1,7 +1,7 @@
 //! Handlers deliver events to destinations. This module has the [`Kind`] trait and [`KINDS`], the table of all kinds.
 //!
-//! The configuration, `bikhook kinds`, the log and the contract tests read the table. `CONTRIBUTING.md` lists the steps
-//! to add a kind.
+//! The configuration, `bikhook kinds`, the setup of the log and the contract tests read the table. `CONTRIBUTING.md`
+//! lists the steps to add a kind.
 //!
 //! A handler does not know the journal, so it cannot record there how its deliveries ended. Its [`Filter`] selects the
 //! events, and dispatch decides when and how often they are delivered. A kind only delivers events, or returns why it
@@ -204,8 +204,8 @@ impl Delivery {
         Self { attempt: self.attempt.saturating_add(1), ..self.clone() }
     }
 
-    /// The key of the event's message, computed from the unmasked event. Events with the same key are delivered in
-    /// order. `None` if the event has no `messageId`.
+    /// The order key of the event, computed from the unmasked event. Events with the same order key get their first
+    /// attempt in order, within a lane. `None` if the event has no `messageId`.
     pub fn order_key(&self) -> Option<OrderKey> {
         self.received.as_ref().unwrap_or(&self.event).order_key()
     }
@@ -254,8 +254,8 @@ pub enum Failure {
         /// Whether the failure is about the event or the destination.
         about: About,
     },
-    /// The destination says that it is permanently gone. Perhaps only something that these events need is gone, so
-    /// dispatch tries other messages first. If all of them fail too, the handler pauses until an operator resumes it.
+    /// The destination says that it is permanently gone. The missing part may be one that only these events need, so
+    /// dispatch tries other messages. If they fail too, the handler pauses until an operator resumes it.
     #[error("{}", error.whole())]
     Gone {
         /// Error class that is safe for logs, such as `status 410`.

@@ -118,7 +118,7 @@ pub struct Row {
     pub created_at: Option<Timestamp>,
     /// Why the message failed (`failureReason`).
     pub failure_reason: Option<String>,
-    /// Number of this attempt, counted from 1.
+    /// Number of the attempt that wrote the row, counted from 1.
     pub attempt: i64,
     /// Whether the event was delivered by a replay.
     pub replay: bool,

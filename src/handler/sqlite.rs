@@ -314,8 +314,8 @@ impl Error {
                 Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => (Remedy::Fix, "not a database"),
                 Some(ErrorCode::ConstraintViolation) => (Remedy::Refuse, "constraint"),
                 Some(ErrorCode::TooBig) => (Remedy::Refuse, "too big"),
-                // Not every full disk has the code `DiskFull`. SQLite reports an I/O error if a quota is exceeded, or
-                // if the disk is full and the -shm file cannot grow.
+                // SQLite does not report every full disk as `DiskFull`. It reports an I/O error if a quota is
+                // exceeded, or if the disk is full and the -shm file cannot grow.
                 _ if disk::is_full_sqlite(error, path) => (Remedy::Wait, "disk full"),
                 _ => (Remedy::Retry, "sqlite"),
             },

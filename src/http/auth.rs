@@ -4,8 +4,8 @@
 //! hashed. The digest of every candidate is compared with the digest of every credential, in constant time, and the
 //! comparison does not stop at the first match. A credential that is a user name and password matches only in
 //! [`Form::Pair`]. A credential that is a key matches only in the other forms. The settings `form` and `not_after` of a
-//! credential are not secret, so they are checked after a match. If there are several `Authorization` headers, only the
-//! first counts; no sender has a reason to send two.
+//! credential are checked after a match. This check need not take constant time, because these settings are not secret.
+//! If there are several `Authorization` headers, only the first counts; no sender has a reason to send two.
 
 use std::sync::{
     Arc,

@@ -60,8 +60,8 @@ pub trait Site: Clone + Send + Sync + 'static {
         peer: &Peer,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
 
-    /// Called when the connection itself answers an incomplete or invalid request. Returns an id for the answer, if
-    /// any.
+    /// Called when the connection itself answers an incomplete or invalid request. Returns the request id of the
+    /// answer; `None` if the site's answers have no ids.
     fn refused(&self, status: StatusCode, peer: SocketAddr) -> Option<RequestId>;
 
     /// Called when a connection is accepted.
@@ -100,7 +100,7 @@ impl Peer {
     }
 
     /// Records that the connection has sent an accepted credential. Its idle timeout is longer from now on, and it no
-    /// longer counts against the limit per address.
+    /// longer counts against the limit on connections per address.
     pub fn authenticated(&self) {
         self.member.become_known();
     }

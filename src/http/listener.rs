@@ -30,8 +30,8 @@ pub struct Stopped {
     pub cut: usize,
 }
 
-/// Listens with an accept queue of `BACKLOG` connections, or as many as the system allows if that is less. With the
-/// usual length of 128, a burst of connections overflows the queue, and each dropped peer retries only after a second.
+/// Listens with an accept queue of `BACKLOG` connections, or as many as the system allows if that is less. A burst of
+/// connections would overflow a queue of 128, a common length, and each dropped peer would retry only after a second.
 ///
 /// # Errors
 /// Returns an error if the address cannot be bound, for example because it is in use.

@@ -1,7 +1,7 @@
 //! The limits on requests in flight and on the bytes of their bodies.
 //!
 //! With several sources, half of each limit is reserved in equal parts, one per source, and the rest is shared. So no
-//! source can use up the reserve of another one. A single source can use the whole limit.
+//! source can use up the reserve of another one. If only one source is configured, it can use the whole limit.
 
 use std::sync::Arc;
 
@@ -90,8 +90,8 @@ struct SourceShare {
 }
 
 impl SourceShare {
-    /// Takes from both parts if `wanted` exceeds the size of each. Else takes from one part: the first that has enough
-    /// free, or the reserve if both have.
+    /// Takes from both parts if `wanted` exceeds the size of each. Else waits until one part has enough free, and takes
+    /// from that part. Prefers the reserve if both have enough free.
     async fn take(&self, wanted: u32) -> Result<TakenPermits, AcquireError> {
         if wanted > self.shared_size.max(self.own_size) {
             let shared = acquire(&self.shared, self.shared_size).await?;

@@ -200,8 +200,8 @@ impl Pulse {
         StatusCode::from_u16(self.withheld.load(Relaxed)).ok()
     }
 
-    /// Records an accepted credential, which extends the idle timeout. Returns whether it is the first of the
-    /// connection.
+    /// Records an accepted credential, which extends the idle timeout. Returns false if the connection was already
+    /// known, by an earlier credential or because it comes from a trusted proxy.
     pub(super) fn become_known(&self) -> bool {
         !self.known.load(Relaxed) && !self.known.swap(true, Relaxed)
     }

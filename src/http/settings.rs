@@ -37,8 +37,8 @@ pub struct Settings {
     /// The maximum time to read the body, from the moment the request holds its share of `in_flight` and
     /// `in_flight_bytes`. The wait for that share counts against `deadline`.
     pub body_timeout: Period,
-    /// The maximum sum of two times: the wait for `in_flight` and `in_flight_bytes` before the body is read, and the
-    /// time from the last byte of the body to the answer. If the sum would be longer, the answer is 503.
+    /// The maximum sum of two times: the wait for a share of `in_flight` and `in_flight_bytes` before the body is read,
+    /// and the time from the last byte of the body to the answer. If the sum would be longer, the answer is 503.
     pub deadline: Period,
     /// Maximum number of requests in flight. Further requests wait within `deadline`, then get 503.
     pub in_flight: usize,
@@ -141,7 +141,7 @@ pub struct CredentialSettings {
 }
 
 names! {
-    /// How a credential is written in the `Authorization` header (BIK T1). The setting `form` takes the same names.
+    /// How a credential is written in the `Authorization` header (BIK T1). The setting `form` has one of these names.
     #[derive(Serialize, Deserialize, JsonSchema)]
     #[serde(rename_all = "kebab-case")]
     pub enum Form {

@@ -236,9 +236,9 @@ impl OpenConnections {
     }
 
     /// Drops an unfinished head. Prefers a head of a stranger, then the address with the most bytes, then the oldest
-    /// head. Returns false if every unfinished head is already being dropped. The dropped head gets an answer, but its
-    /// connection closes without waiting until the peer has read it. Otherwise a peer that does not read would delay
-    /// the new connection that needs the slot.
+    /// head. Returns false if there is no unfinished head, or if each one is already being dropped. The dropped head
+    /// gets an answer, but its connection closes without waiting until the peer has read it. Otherwise a peer that does
+    /// not read would delay the new connection that needs the slot.
     fn close_oldest_head(&mut self) -> bool {
         let stranger = self.oldest_head(|pulse| !pulse.is_known());
         let Some((origin, begin, id)) = stranger.or_else(|| self.oldest_head(|_| true)) else { return false };
@@ -402,7 +402,7 @@ mod tests {
         member.0.hold_head(bytes);
     }
 
-    /// The indexes of the members that have the order.
+    /// The indexes of the members to which the order was given.
     fn ordered(members: &[&Membership], order: CloseOrder) -> Vec<usize> {
         (0..members.len()).filter(|n| members[*n].0.pulse().is_ordered(order)).collect()
     }

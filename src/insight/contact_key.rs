@@ -133,7 +133,7 @@ impl ContactKeyRange {
             Self::exact(ContactKeyKind::Mail, address.clone()),
         ];
         if address.bytes().all(|byte| byte.is_ascii_digit()) {
-            // A trunk prefix such as `0` is not part of the number with its country code.
+            // A number with its country code has no trunk prefix, such as `0`.
             let trimmed = address.trim_start_matches('0');
             let last_first = |digits: &str| digits.chars().rev().collect::<String>();
             ranges.push(match address.len() {
@@ -169,7 +169,7 @@ fn cleaned(text: &str) -> Option<String> {
     (!text.trim().is_empty()).then(|| text.into_owned())
 }
 
-/// Returns whether a text is a mail address: its host has a dot, unlike that of WhatsApp's ids of the form `1@lid`.
+/// Returns whether a text is a mail address. Its host must have a dot. A WhatsApp id such as `1@lid` has none there.
 fn is_mail(text: &str) -> bool {
     text.split_once('@').is_some_and(|(user, host)| !user.is_empty() && host.contains('.'))
 }

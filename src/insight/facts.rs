@@ -6,8 +6,9 @@ use crate::event::{Fact, View};
 /// Maximum number of addresses that are read from a [`View::Subscribed`] event.
 const ASSETS_MAX: usize = 8;
 
-/// Returns the facts of an event, in the order of its infos; at least one. Only a fact about a message has a message
-/// id, and only a fact about a message to a customer has a status and an owner.
+/// Returns the facts of an event, in the order of its infos; at least one. For [`View::Other`], returns only the first
+/// fact. Only a fact about a message has a message id, and only a fact about a message to a customer has a status and
+/// an owner.
 pub(super) fn facts<'a>(view: &'a View<'_>) -> impl Iterator<Item = Fact<'a>> {
     let most = if matches!(view, View::Other(_)) { 1 } else { usize::MAX };
     view.facts().take(most).map(move |fact| match view {

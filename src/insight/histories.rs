@@ -79,12 +79,12 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         .prop_map(|(reaction, deleted, status_first)| What::Said { reaction, deleted, status_first });
     let any_statuses = subsequence(STATUSES.to_vec(), 1..=3);
     let failed = prop_oneof![Just(vec!["failed"]), Just(vec!["sent", "failed"])];
-    // Half of the messages are from owners that answer.
+    // The messages of the first three `OWNERS` are answers. Half of the merchant's messages are from these owners.
     let owner = prop_oneof![0..3_usize, 3..OWNERS.len()];
     let sent = (owner, prop_oneof![2 => any_statuses, 1 => failed])
         .prop_map(|(owner, statuses)| What::Sent { owner, statuses });
     let what = prop_oneof![4 => said, 4 => sent, 1 => Just(What::Linked)];
-    // Most acts are of one customer in one store, so that questions have answers.
+    // Most acts are of one customer in one store, so that many messages of the customer get an answer.
     let person = prop_oneof![3 => Just(0_usize), 1 => 0..3_usize];
     let place = prop_oneof![4 => 0..2_usize, 1 => 0..PLACES.len()];
     let address = prop_oneof![3 => 0..2_usize, 2 => 0..5_usize];
@@ -228,7 +228,7 @@ struct Outcome {
 enum Rule {
     /// A failed message is no answer.
     Failed,
-    /// Only some owners answer.
+    /// Only messages of some owners (BIK's word for senders) are answers.
     Owner,
     /// A reaction or a deleted message does not ask for an answer.
     Silent,

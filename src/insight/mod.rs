@@ -1,10 +1,10 @@
 //! The read side: the outcome of each message, and figures about all messages.
 //!
-//! [`Insight`] reads the journal with a separate cursor, and stores the outcomes in a separate file. The cursor moves
-//! in the transaction that stores the data, so each event counts once. Neither intake nor a handler waits for insight.
-//! The data can be rebuilt from the journal ([`Insight::rebuild`]), as far back as the journal goes. Messages,
-//! customers, and events without a message are kept for `retention`. Figures contain no data of a single customer, and
-//! are kept forever.
+//! [`Insight`] reads the journal with its own cursor, and stores the outcomes in its own file. The cursor moves in the
+//! transaction that stores the data, so each event counts once. Neither intake nor a handler waits for insight. The
+//! data can be rebuilt from the journal ([`Insight::rebuild`]), as far back as the journal goes. Messages, customers,
+//! and events without a message are kept for `retention`. Figures contain no data of a single customer, and are kept
+//! forever.
 
 mod answers;
 pub mod ask;
@@ -59,7 +59,7 @@ use crate::{
 const BATCH: usize = 2_000;
 /// How often the thread of insight checks for old data while no events arrive.
 const TICK_EVERY: Duration = Duration::from_secs(60);
-/// Maximum number of idle connections that are kept for questions.
+/// Maximum number of idle connections that are kept for questions ([`Insight::ask`]).
 const READERS: usize = 4;
 
 /// The progress of insight.

@@ -12,15 +12,16 @@ pub struct AppendBatch {
     /// Set if this batch was decoded from a quarantine entry. Such an append changes nothing if every draft is a
     /// conflict, or if there is no draft. Then the conflicts and `quarantined` do not become further entries.
     pub retried: Option<RetryOf>,
-    /// A guard that is dropped when the append has ended, such as the request's permit in the concurrency limits.
+    /// A guard that is dropped when the append has ended. If the batch comes from a request, the request counts towards
+    /// the concurrency limits until then.
     pub hold: Option<Box<dyn Send>>,
 }
 
 /// Whether a retry was decoded from all bytes of a quarantine entry, or from a part of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryOf {
-    /// All bytes of the entry with this id. If any draft is stored or is a duplicate, the same transaction deletes
-    /// the entry.
+    /// All bytes of the entry with this id. The transaction of the append also deletes the entry if any draft is stored
+    /// or is a duplicate.
     Whole(i64),
     /// A part of an entry. After the last part, the caller deletes the entry if any draft of any part was stored or is
     /// a duplicate.

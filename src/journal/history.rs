@@ -25,7 +25,7 @@ pub struct Try {
 pub struct History(Vec<Try>);
 
 impl History {
-    /// Adds a failed try. Drops the second-oldest one if ten are stored.
+    /// Adds a failed try. If ten are already stored, the second-oldest is dropped first.
     #[must_use]
     pub fn and(mut self, attempt: u32, at: Timestamp, error: &str) -> Self {
         if self.0.len() >= KEPT {

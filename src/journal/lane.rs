@@ -46,9 +46,9 @@ pub struct Enrolment {
     pub handler: Arc<str>,
     /// `None` starts at the beginning if the journal has never held an event, otherwise at the tip.
     pub start: Option<LaneStart>,
-    /// True if the handler delivers announcements of dead letters. While such a handler is configured, the journal
-    /// stores an announcement for each new dead letter that is not itself an announcement. An announcement is an event
-    /// of the source `bikhook`.
+    /// True if the handler delivers announcements of dead letters. Announcements are events of the source `bikhook`.
+    /// While such a handler is configured, the journal stores an announcement for each new dead letter that is not
+    /// itself an announcement.
     pub dead_letters: bool,
 }
 
@@ -85,7 +85,7 @@ pub struct LaneState {
 pub struct Aside {
     pub seq: u64,
     /// Events with the same order key belong to one message and are delivered in order; `None` if the event has no
-    /// order.
+    /// `messageId`.
     pub order_key: Option<OrderKey>,
     /// True if the event waits until an earlier set-aside event of its message is done.
     pub behind: bool,
@@ -130,7 +130,8 @@ names! {
     #[derive(Serialize, JsonSchema)]
     #[serde(rename_all = "lowercase")]
     pub enum DeliveryState {
-        /// The event is not delivered yet, or it was delivered, but its lane is not done with all earlier events.
+        /// The event is not delivered yet. A delivered event stays in this state until its lane is done with all
+        /// earlier events.
         Waiting = "waiting",
         /// The event was delivered.
         Delivered = "delivered",

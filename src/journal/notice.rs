@@ -1,6 +1,6 @@
 //! Events that the journal itself creates: announcements of dead letters. While a handler that delivers announcements
-//! is configured, the journal stores one for each new dead letter, in the same transaction. So an announcement has the
-//! guarantees of every event: durable storage, retries, replays.
+//! is configured, the transaction that stores a new dead letter also stores its announcement. So an announcement has
+//! the guarantees of every event: durable storage, retries, replays.
 
 use std::sync::Arc;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{clock::Timestamp, names::names};
 
 /// A range of events that a handler's own lane is done with and did not deliver. The range may also contain events that
-/// the handler does not want, and events of the other lane.
+/// the handler's filter does not select, and events of the other lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Omission {
     /// The seq of the first event.

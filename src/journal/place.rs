@@ -65,7 +65,8 @@ pub enum RenameRefusal {
     /// The new name is configured in this process.
     #[error("a handler with the new name is running: stop the receiver, then rename with --journal FILE")]
     AtWork,
-    /// The new name already has delivery state. A rename would overwrite that state or skip events.
+    /// The new name already has delivery state. A rename would replace its cursor by that of the old name. If the
+    /// cursor of the old name is higher, the events between the two would be skipped.
     #[error(
         "the new name has delivery state of its own: use `bikhook replay` to deliver the missing events to it"
     )]

@@ -50,8 +50,8 @@ impl Fault {
         matches!(self.kind, FaultKind::Missing(_))
     }
 
-    /// Returns whether a key is missing only because of an earlier fault, after which a key was removed. The removed
-    /// key is the missing key itself, or probably a misspelling of it.
+    /// Returns whether a key is missing only because `Section::read` removed it, or a probable misspelling of it, after
+    /// an earlier fault. `removed` has the paths of all removed keys.
     pub(super) fn follows_from(&self, removed: &[Vec<String>]) -> bool {
         let FaultKind::Missing(key) = self.kind else { return false };
         removed.iter().any(|path| match path.split_last() {
@@ -72,7 +72,7 @@ impl Fault {
         self
     }
 
-    /// Turns a fault of an item into a fault of its list. The keys within the item become part of the message.
+    /// Turns a fault of an item into a fault of its list. The path within the item becomes part of the message.
     pub(super) fn whole(mut self) -> Self {
         if !self.path.is_empty() || self.is_missing_key() {
             self.kind = FaultKind::Wrong(self.message(&self.path.join(".")));

@@ -3,7 +3,8 @@
 //!
 //! When the queue of the OpenTelemetry SDK is full, the SDK drops spans, and its count of them cannot be read.
 //! Therefore [`BoundedProcessor`] counts the spans that wait or are being exported. At the limit, it drops further ones
-//! itself. [`CountedExporter`] subtracts spans from that count after their export.
+//! itself. After each export, [`CountedExporter`] subtracts the spans of the batch from the count of
+//! [`BoundedProcessor`].
 
 use std::{
     fmt::Display,
@@ -100,7 +101,7 @@ impl Exporter {
         )))
     }
 
-    /// The `tracing` layer that collects the spans of this program, and nothing else.
+    /// The `tracing` layer that collects the spans with the target [`TARGET`]. It ignores all other spans, and the log.
     pub fn layer<S>(&self) -> Box<dyn Layer<S> + Send + Sync>
     where
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
@@ -185,8 +186,8 @@ struct CountedExporter {
     inner: Otlp,
     waiting: Arc<AtomicUsize>,
     dropped: Counter,
-    /// Whether the last export failed. Only the first of several failures in a row is logged, and the first success
-    /// after them.
+    /// Whether the last export failed. If several exports in a row fail, only the first failure is logged. The first
+    /// success after a failure is logged.
     failing: AtomicBool,
 }
 

@@ -110,7 +110,7 @@ pub(super) async fn one(
 impl ConversationPage {
     /// Reads the contents of the messages from the journal, because insight stores none. For each entry, `seqs` has the
     /// seqs of the events that have its content. The page ends early once its texts have [`PAGE_BYTES`] or more. But
-    /// entries with the same seq stay on one page, because the next page starts at a lower seq.
+    /// entries with the same `entry.seq()` stay on one page, because the next page has only entries with a lower one.
     async fn of(
         conversation: Conversation,
         seqs: Vec<Vec<u64>>,

@@ -175,7 +175,8 @@ impl SpanRequest {
 /// The period of a query: its start and its end.
 type Span = (Timestamp, Timestamp);
 
-/// Rejects an answer with more than [`ROWS`] rows. `by` is the parameter that the error names.
+/// Rejects an answer with more than [`ROWS`] rows. The argument `by` is the name of the URL parameter that the error
+/// mentions.
 fn bounded<T>(rows: &[T], by: &'static str) -> Result<(), RequestError> {
     if rows.len() > ROWS {
         let what = format!(

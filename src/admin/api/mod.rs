@@ -52,9 +52,9 @@ impl<I: FromStr<Err: Display> + JsonSchema> TakeParameters for PageQuery<I> {
 }
 
 /// Reads a page of a list whose entries have payloads. The page is read in chunks, so that not all payloads are in
-/// memory at once. `read(id, count)` returns the newest `count` entries, newest first. With an id, it reads only those
-/// with lower ids. `row` returns the id of an entry, its size in bytes and, if the entry matches the request, its row.
-/// Returns the rows, and the `before` of the next page.
+/// memory at once. `read(None, count)` returns the newest `count` entries, newest first. `read(Some(id), count)` does
+/// the same for the entries with a lower id. `row` returns the id of an entry, its size in bytes and, if the entry
+/// matches the request, its row. Returns the rows, and the `before` of the next page.
 async fn bounded_page<T, R, F>(
     PageQuery { before, limit }: PageQuery<i64>,
     read: impl Fn(Option<i64>, usize) -> F,

@@ -56,7 +56,7 @@ pub(super) async fn drop(
     Ok(Json(DroppedRows { dropped: done.len(), unknown }))
 }
 
-/// `POST quarantine/retry`: elements that can be read now become events. If any element of an entry is stored, or is a
+/// `POST quarantine/retry`: elements that can now be read become events. If any element of an entry is stored, or is a
 /// duplicate of a stored event, the entry leaves the quarantine, and each of its other elements becomes a new entry.
 /// Otherwise the entry stays.
 pub(super) async fn retry(

@@ -123,7 +123,7 @@ pub(in crate::admin) async fn believe(shared: &AdminState, handler: &Arc<str>) -
     Believed { handler: Arc::clone(handler), upto, classes }
 }
 
-/// The name of a configured handler. If no handler has this name, the error lists the configured ones.
+/// Returns `name` if a handler with this name is configured. Otherwise, the error lists the configured handlers.
 pub(in crate::admin) fn running_handler(shared: &AdminState, name: &str) -> Result<Arc<str>, RequestError> {
     let lanes = shared.parts.desk.status();
     let lane = lanes.iter().find(|lane| *lane.handler == *name);

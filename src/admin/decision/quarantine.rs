@@ -36,7 +36,7 @@ pub(in crate::admin) async fn drop(shared: &AdminState, ids: Vec<i64>) -> Result
     Ok(done)
 }
 
-/// Decodes an entry again. Elements that can be read now become events. If any element is stored, or was stored before,
+/// Decodes an entry again. Elements that can now be read become events. If any element is stored, or was stored before,
 /// the entry leaves the quarantine, and each of its other elements becomes a separate entry. A separate entry has none
 /// of the stored elements. So a later retry cannot store these a second time, even after the deduplication window.
 ///

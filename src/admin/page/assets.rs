@@ -48,7 +48,7 @@ static URLS: LazyLock<Vec<String>> = LazyLock::new(|| {
     ASSETS.iter().map(url).collect()
 });
 
-/// The URL of a file, or an empty string if the file does not exist. A test fetches the files that the overview uses.
+/// The URL of a file, or an empty string if the file does not exist. A test fetches the files of two pages.
 pub(super) fn url(name: &str) -> &'static str {
     let at = ASSETS.iter().position(|asset| asset.name == name);
     at.and_then(|at| URLS.get(at)).map_or("", String::as_str)

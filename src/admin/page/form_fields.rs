@@ -55,7 +55,7 @@ impl FormFields {
         self.text(name).map(read).transpose()
     }
 
-    /// The parsed value of a time field. The field may have any format that bikhook accepts, or the format of a
+    /// The parsed value of a time field. The value may be a time (RFC 3339), a date, or a time in the format of a
     /// browser's time field. A time without a zone is UTC.
     pub(super) fn time(&self, name: &'static str) -> Result<Option<Timestamp>, RequestError> {
         let Some(text) = self.text(name) else { return Ok(None) };
@@ -116,8 +116,7 @@ impl FormFields {
         self.with(path, "before", &before.to_string())
     }
 
-    /// A link to `path` with the current fields, except that the field `name` is set to `value`, and that the current
-    /// `before` is left out.
+    /// A link to `path` with the current fields except `before`, and with the field `name` set to `value`.
     pub(super) fn with(&self, path: &str, name: &str, value: &str) -> String {
         let kept = self.0.iter().filter(|(given, _)| given != name && given != "before");
         let fields: Vec<(String, String)> =

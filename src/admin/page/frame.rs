@@ -56,8 +56,8 @@ impl Frame {
         below.is_some_and(|below| below.is_empty() || section != "/" && below.starts_with('/'))
     }
 
-    /// When the page was made. A part that refreshes itself is taken from a newly made page and shows the time of that
-    /// page, so that an operator notices if the part is old.
+    /// When the page was made. To refresh a part of a page, the browser requests the page again and replaces only that
+    /// part. The part shows this time, so that an operator notices if the part is old.
     pub(super) fn as_of(&self) -> When {
         self.at.into()
     }

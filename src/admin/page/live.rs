@@ -54,7 +54,7 @@ struct TailPage {
     /// Neither a filter nor a source is set.
     is_any: bool,
     rows: Vec<EventTableRow>,
-    /// Not all older events were searched, or not all matches are shown.
+    /// Older events that match may be missing from `rows`, because `rows` or the search has reached its limit.
     is_cut: bool,
     /// The URL of the stream of later rows.
     stream: String,

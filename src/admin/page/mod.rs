@@ -1,9 +1,9 @@
 //! The pages: the operator's view in a browser. They are HTML from the templates in `templates/` and are readable
 //! without JavaScript. The static files are in the binary; a browser requests nothing from other hosts.
 //!
-//! A route handler takes a `PageVisit`: the shared state, the browser, and the `Frame`. The frame holds the fields of
-//! the URL, and the values that `base.html` shows on every page. The route handler reads the data and ends with
-//! `visit.show(|frame| EventListPage { frame, … })`. The template of each page extends `base.html`. Every value is
+//! A route handler takes a `PageVisit`: the shared state, the browser's identity, and the `Frame`. The frame holds the
+//! fields of the URL, and the values that `base.html` shows on every page. The route handler reads the data and ends
+//! with `visit.show(|frame| EventListPage { frame, … })`. The template of each page extends `base.html`. Every value is
 //! escaped; the types in `format` that are HTML (`When`, `Tag`, `Percentage`) escape their content. Personal data is
 //! shown only through the `Redaction` of the visit. A form that changes something contains `{{ frame.token }}`, and its
 //! route handler takes a `Posted`. An error is an `ErrorPage`, which is rendered as a page.

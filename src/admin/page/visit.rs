@@ -66,8 +66,8 @@ impl PageVisit {
         if self.redaction().is_off { Ok(()) } else { Err(ErrorPage::Redacted) }
     }
 
-    /// Renders the page that `make` builds from the frame. The response sets the browser's cookie if it is new, and
-    /// deletes the cookie of a notice that the page shows.
+    /// Renders the page that `make` builds from the frame. If the browser's name is new, the response sets the cookie
+    /// with the name. If the page shows a notice, the response deletes the cookie with the notice.
     pub(super) fn show<T: Template>(self, make: impl FnOnce(Frame) -> T) -> PageResult {
         let cookies =
             [self.browser.cookie(), self.frame.notice.as_ref().and_then(|_shown| csrf::expired_notice())];

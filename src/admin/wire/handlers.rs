@@ -138,7 +138,7 @@ pub(crate) enum Before {
     Time(Timestamp),
 }
 
-/// The handler, the seq before which events are skipped, and how many there are.
+/// The handler, the seq before which events are skipped, and how many events these are.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Skipped {
@@ -150,7 +150,8 @@ pub(crate) struct Skipped {
     /// Number of undelivered events that are skipped, in all lanes together. Events that the handler's filter does not
     /// select are not counted. Null if the events could not be counted; they are skipped nevertheless.
     pub events: Option<u64>,
-    /// Number of events whose delivery is in flight. Such an event is skipped only if its delivery fails.
+    /// Number of events below `before` whose delivery is in flight. Such an event is skipped only if its delivery
+    /// fails.
     pub in_flight: u64,
     /// The events are only counted.
     pub dry_run: bool,

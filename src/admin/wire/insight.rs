@@ -121,7 +121,8 @@ pub(crate) struct FigureList<R> {
     pub rows: Vec<R>,
 }
 
-/// Counts of received events per hour or day, source and event name, oldest first: the answer to `GET arrivals`.
+/// Counts of received events for each hour or day, by source and event name, oldest first: the answer to
+/// `GET arrivals`.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct ArrivalList {
     pub rows: Vec<ArrivalRow>,

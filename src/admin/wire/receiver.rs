@@ -29,7 +29,7 @@ pub(crate) struct Status {
     pub uptime_secs: u64,
     #[serde(flatten)]
     pub health: Health,
-    /// The highest seq of the journal.
+    /// The highest seq ever stored, even if its event was deleted; 0 before the first event.
     pub tip: u64,
     pub journal: FiguresRow,
 }
@@ -83,7 +83,7 @@ impl From<&JournalFigures> for FiguresRow {
 /// The state of the clock, and whether the request changed it: the answer to `POST clock/accept`.
 #[derive(Serialize, Deserialize, JsonSchema)]
 pub(crate) struct AcceptedClock {
-    /// True if the wall clock was not trusted, or if deletion by age was waiting for this confirmation.
+    /// True if the wall clock was not trusted, or if deletion by age was waiting for an operator to confirm the clock.
     pub accepted: bool,
     #[serde(flatten)]
     pub clock: ClockStatus,

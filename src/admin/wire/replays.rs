@@ -61,9 +61,8 @@ pub(crate) struct ReplayRow<S = ReplayState, L = LaneStatus> {
     /// Number of events that the filters of the handler and of the replay select; null until they are counted in this
     /// run of the process.
     pub events: Option<u64>,
-    /// Number of the events counted in `events` that the replay is done with. These events were delivered or set aside,
-    /// or became dead letters. The replay is also done with events that the handler's own lanes have set aside, because
-    /// those lanes deliver them. Null until `events` is known.
+    /// Number of events that the replay is done with, out of `events`. They were delivered or set aside, became dead
+    /// letters, or are left to the handler's own lanes, which have set them aside. Null until `events` is known.
     pub done: Option<u64>,
     /// Number of events delivered in this run of the process; null if the replay has not started in this run.
     pub delivered: Option<u64>,

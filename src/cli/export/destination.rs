@@ -22,7 +22,7 @@ pub(super) enum Destination {
 }
 
 impl Destination {
-    /// Opens the file, or standard output if no file is given.
+    /// Creates the temporary file that will become `file`, or uses standard output if no file is given.
     pub(super) fn open(file: Option<&Path>) -> Result<Self, Error> {
         let Some(file) = file else {
             return Ok(Self::Stdout(BufWriter::with_capacity(BUFFER_BYTES, output())));

@@ -24,7 +24,7 @@ use crate::{
 #[derive(clap::Args)]
 pub(super) struct CredentialArgs {
     /// File with the authorization key. If neither this option nor --user is given, the key is read from
-    /// BIKHOOK_SEND_KEY, else a credential of the configuration is used
+    /// BIKHOOK_SEND_KEY. If that is not set either, a credential of the configuration is used
     #[arg(long, value_name = "FILE", conflicts_with_all = ["user", "password_file"])]
     key_file: Option<PathBuf>,
     /// Username; its password is read from --password-file, else BIKHOOK_SEND_PASSWORD, else the terminal

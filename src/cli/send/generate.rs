@@ -1,8 +1,9 @@
 //! Generates BIK-like traffic. The same seed gives the same bytes.
 //!
 //! The traffic has messages from customers and statuses of sent messages. The statuses of a few dozen sent messages are
-//! interleaved. The statuses of one message are in order, such as sent → delivered → read, or sent → failed. On request
-//! the traffic has faults: duplicate events, statuses out of order, and elements and bodies that cannot be read.
+//! interleaved. The statuses of one message are in order, such as sent → delivered → read, or sent → failed.
+//! [`FaultShares`] adds faults to the traffic: duplicate events, statuses out of order, and elements and bodies that
+//! cannot be read.
 
 use std::{collections::VecDeque, str::FromStr};
 

@@ -33,7 +33,7 @@ pub(super) struct StatsArgs {
     /// Only messages of this category: crm, broadcast, automation, dev_api
     #[arg(long, value_name = "NAME")]
     category: Option<String>,
-    /// Only messages of this owner, as BIK calls it, such as CAMPAIGN
+    /// Only messages sent by this owner, named as in BIK's events, such as CAMPAIGN
     #[arg(long, value_name = "NAME")]
     owner: Option<String>,
     /// Only messages whose owner has this id, such as the id of a broadcast or of an automation

@@ -53,8 +53,8 @@ impl Stats {
         Ok(writeln!(out, "TO DELIVER and TO READ: time from sent, median and p90.")?)
     }
 
-    /// The sum of all groups. It has no median and no p90 of the times, because they cannot be computed from those of
-    /// the groups.
+    /// The sum of all groups. Its medians and p90s are missing, because they cannot be computed from those of the
+    /// groups.
     fn total(&self, rows: &[FunnelRow]) -> FunnelRow {
         let sum = |count: fn(&FunnelRow) -> i64| rows.iter().map(count).sum();
         let mut group = vec![Some(Arc::default()); self.by.len()];

@@ -95,8 +95,8 @@ impl Lane {
             && !self.window.has_untried()
     }
 
-    /// When a lane with a pinned event may claim beyond its limits (see [`Self::probes_ahead`]) if nothing succeeds
-    /// before.
+    /// The time from which a lane with a pinned event may claim beyond its limits (see [`Self::probes_ahead`]). Each
+    /// success postpones it.
     pub(super) fn probe_ahead_at(&self) -> Option<Timestamp> {
         self.window.claimed_past_pinned()?;
         Some(self.condition.last_success.plus_ms(self.settings().probe_max.as_ms()))

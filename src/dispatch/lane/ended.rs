@@ -67,7 +67,8 @@ impl Lane {
         let mut of_events: Vec<(u64, Trouble, bool)> = Vec::new();
         let mut of_destination: Vec<(u64, Trouble)> = Vec::new();
         let mut delivered = 0;
-        // An event was accepted after an event that failed as misconfigured, so the destination itself is well.
+        // An event was accepted after an event that failed with `Gravity::Misconfigured`, so the destination itself is
+        // well.
         let mut accepted_after = false;
         for (at, (seq, outcome)) in seqs.iter().zip(outcomes).enumerate() {
             self.redelivered.unsettled +=
@@ -117,8 +118,8 @@ impl Lane {
 
     /// Handles failures that are reported as failures of the destination. `beside`: the destination accepted other
     /// events of the same delivery, so the failed events are the cause. In a batch, an accepted event counts only if it
-    /// comes after an event that failed as misconfigured. If events were accepted only before the failures, the
-    /// destination may have become unwell in between.
+    /// comes after an event that failed with [`Gravity::Misconfigured`]. If events were accepted only before the
+    /// failures, the destination may have become unwell in between.
     fn destination_failed(
         &mut self,
         mut failed: Vec<(u64, Trouble)>,

@@ -147,7 +147,7 @@ pub struct Lane {
     /// The delivery of an exception (a set-aside event or a retried dead letter) has just ended, so the lane's own
     /// deliveries go first.
     exception_ended: bool,
-    /// The last exception was a set-aside event, so a dead letter goes first.
+    /// The last exception was a set-aside event, so a dead letter goes before the next set-aside event.
     dead_retry_next: bool,
     publisher: LanePublisher,
 }
@@ -292,7 +292,8 @@ impl Lane {
         let gathers = matches!(claimed, Ok(true)) && self.lacks_choice(now);
         let started = !gathers && self.start(now).await;
         self.settle().await?;
-        // An error of the claim is returned only here, after the events already claimed were started and settled.
+        // An error of the claim is returned only here. It must not prevent the delivery of events that were claimed
+        // before, or the settling of deliveries that have ended.
         let claimed = claimed?;
         self.publish(now, None);
         if ended || believed || claimed || started {

@@ -1,5 +1,5 @@
-//! Opens and checks a handler that is not open, or whose destination has not answered since the start. The lane does
-//! this before its first delivery, and also if it has nothing to deliver, so that a failure is visible.
+//! Opens and checks a handler that is not open, or whose destination has not answered yet. The lane does this before
+//! its first delivery, and also if it has nothing to deliver, so that a failure is visible.
 
 use super::{super::attempt::Outcome, InFlight, Lane};
 use crate::{clock::Timestamp, handler::Readiness};

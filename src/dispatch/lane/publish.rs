@@ -58,8 +58,8 @@ impl Lane {
         }
     }
 
-    /// How often the events in doubt have failed so far: the highest count among them. `None` if no event is in doubt, or
-    /// while another event is in flight or ready.
+    /// How often the events in doubt have failed so far: the highest count among them. `None` if no event is in doubt,
+    /// while a delivery is in flight, or while another event is ready.
     fn undecided(&self) -> Option<u32> {
         if self.window.doubted() == 0 || !self.in_flight.is_empty() || self.window.ready() > 0 {
             return None;

@@ -9,10 +9,10 @@ use crate::{
 };
 
 /// The result of `Lane::skip`, which skips events below a seq or only counts them. Events that the lane has not claimed
-/// yet are left out.
+/// yet are skipped too, but `events` and `in_flight` do not count them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LaneSkip {
-    /// Number of events that wait in the window or are set aside.
+    /// Number of events that the lane still has to deliver, set-aside events included. Leaves out events in flight.
     pub(in crate::dispatch) events: u64,
     /// Number of events in flight. Such an event is skipped if its delivery fails.
     pub(in crate::dispatch) in_flight: u64,

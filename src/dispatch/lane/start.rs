@@ -130,8 +130,8 @@ impl Lane {
 
     /// Starts a search: one message per delivery, as many in flight as allowed.
     async fn search(&mut self, now: Timestamp) -> bool {
-        // `searches` is 0 if the destination did not answer before and now does. In that case the search starts without
-        // a wait, and tries only new messages, because the others have just failed.
+        // `condition.searches` is 0 if the destination did not answer before and now does. In that case the search
+        // starts without a wait, and tries only untried messages, because the tried ones have just failed.
         let again = if self.condition.searches == 0 { 0 } else { policy::DOUBTS };
         let heads = self.window.least_tried(self.choice(), again);
         if heads.is_empty() {

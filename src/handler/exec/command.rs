@@ -100,7 +100,7 @@ impl Program {
     /// Starts the program.
     ///
     /// # Errors
-    /// Returns [`Failure::Misconfigured`] if the program or its directory is missing or may not be used, and
+    /// Returns [`Failure::Misconfigured`] if the program or its working directory is missing or may not be used, and
     /// [`Failure::Retry`] for other errors.
     pub(super) fn start(&self, delivery: Option<&Delivery>) -> Result<(Group, Pipes), Failure> {
         let mut child = self.command(delivery).spawn().map_err(|error| {

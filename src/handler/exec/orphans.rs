@@ -183,7 +183,8 @@ impl Stat {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        // The process name ends at the last `) `, because it may contain any character, even a parenthesis.
+        // The second field is the process name in parentheses. It ends at the last `) ` of the line, because the name
+        // may itself contain `) `.
         let (_, rest) = text.rsplit_once(") ")?;
         let fields: Vec<&str> = rest.split(' ').collect();
         // `fields` starts with the third field of the line.

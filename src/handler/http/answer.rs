@@ -30,10 +30,15 @@ pub(super) async fn outcome(answer: Response, conflict: About) -> Result<(), Fai
     judge(status.as_u16(), class, error, after, conflict)
 }
 
-/// Maps a status to an outcome. A 4xx or 5xx with `Retry-After` is about the destination. Without `Retry-After`, 500
-/// and most 4xx are about the event, because the destination answered and may accept another event. The [`About`] of
-/// 409 is `conflict`. 502 and 504 are [`About::Unanswered`]. 401, 403, 407, 408, 425, 429, redirects and all other
-/// statuses are about the destination.
+/// Maps a status to an outcome. A 4xx or 5xx with `Retry-After` is about the destination. Without `Retry-After`:
+///
+/// - 400, 413, 414 and 422 refuse the event.
+/// - The [`About`] of 409 is `conflict`.
+/// - 410 is [`Failure::Gone`].
+/// - 401, 403, 407, 408, 425 and 429 are about the destination.
+/// - 500 and every other 4xx are about the event, because the destination answered and may accept another event.
+/// - 502 and 504 are [`About::Unanswered`].
+/// - Every other failure, such as a redirect, is about the destination.
 fn judge(
     status: u16,
     class: String,

@@ -294,7 +294,7 @@ mod tests {
     fn a_rotated_file_is_replaced_by_a_gzip_of_equal_content() {
         let world = world(GZIP);
         let (plain, gzip, line) = world.rotated(1);
-        // The second time, the plain file is beside its gzip, as after a crash before the deletion.
+        // The second time, the plain file is beside its gzip, as after a crash before the plain file was deleted.
         for _ in 0..2 {
             fs::write(&plain, &line).unwrap();
             world.archive.tidy().unwrap();

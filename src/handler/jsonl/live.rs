@@ -99,7 +99,7 @@ impl Live {
         self.file.sync_data().map_err(Error::io("sync", &self.path))
     }
 
-    /// The current end of the file, to truncate to later.
+    /// The end of the file when `len` was last read. The file can be truncated to this position later.
     pub(super) fn cut_here(&self) -> Cut {
         Cut { id: self.id, len: self.len }
     }

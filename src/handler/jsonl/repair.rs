@@ -116,7 +116,7 @@ fn copy_lines(from: &Path, to: &Path, unsynced_bytes: u64) -> io::Result<Copied>
         }
         let is_good = line.ends_with(b"\n") && is_whole(&line);
         // A lost block ends at the end of a sector. It begins at the start of a sector, or after a line that was synced
-        // earlier.
+        // earlier. In the second case, the sector keeps that line and loses only the bytes that were written later.
         let is_lost_block = zeros > 0
             && (is_behind_line || at.is_multiple_of(SECTOR_BYTES))
             && (at + zeros).is_multiple_of(SECTOR_BYTES);

@@ -21,8 +21,8 @@ use crate::folder;
 /// enough, because an event is settled before this many bytes are written after its line. The limit counts uncompressed
 /// bytes. A compressed file is always read whole, even above the limit.
 const TAIL_BYTES: u64 = 64 * 1024 * 1024;
-/// A compressed file can only be read from its beginning. To limit memory, only the ids of its last lines are kept: at
-/// least this many, or all if the file has fewer lines, and always fewer than twice as many.
+/// A compressed file can only be read from its beginning. To limit memory, only the [`Id`]s of its last lines are kept:
+/// at least this many, or all if the file has fewer lines, and always fewer than twice as many.
 const COMPRESSED_LINES: usize = 500_000;
 /// The longest time from the writing of a line until its event is settled. A line need not be read if a later line was
 /// written at least this long after it, because the event of the older line is settled. All lines of rotated files were
@@ -80,7 +80,7 @@ impl Tail {
     }
 
     /// Reads rotated files, compressed or not, the newest first. Stops when `bytes` bytes are read, or at a file that
-    /// is too old (see [`SETTLED`]). One file may not be enough, because small files may be rotated more than once
+    /// is too old (see [`SETTLED`]). One rotated file may not be enough, because several small files may be rotated
     /// before an event is settled. A file that cannot be read or unpacked is skipped, because a retry would not help.
     fn take_rotated(&mut self, names: &Names, mut bytes: u64) -> io::Result<()> {
         let listed = names.rotated().map_err(io::Error::other)?;
@@ -175,7 +175,7 @@ mod tests {
         format!("{{\"seq\":{seq},\"receivedAt\":\"{received_at}\",\"source\":\"bik\"}}\n")
     }
 
-    /// The names of a live file with this content.
+    /// Writes a live file with this content to a temporary folder. Returns the folder and the file's names.
     fn names(live: &str) -> (tempfile::TempDir, Names) {
         let (dir, path) = file_of(live.as_bytes());
         (dir, Names::of(&path).unwrap())

@@ -18,10 +18,9 @@ use super::{
 };
 use crate::handler::Failure;
 
-/// How long a stream remembers the ids of NATS messages, to detect duplicates, if the handler creates the stream. By
-/// default, probes of an unwell destination are at most about 5 minutes apart (`probe_max`), so the stream detects an
-/// event that a probe sends again. An event that is set aside may wait longer than 10 minutes, so the stream may store
-/// it twice.
+/// How long a stream that the handler creates remembers the ids of NATS messages, to detect duplicates. By default,
+/// probes of an unwell destination are at most about 5 minutes apart (`probe_max`), so the stream detects an event that
+/// a probe sends again. An event that is set aside may wait longer than 10 minutes, so the stream may store it twice.
 const REMEMBERS: Duration = Duration::from_mins(10);
 
 /// Checks that the configured stream captures at least some of the possible subjects. If no stream is configured, any

@@ -1,4 +1,4 @@
-//! Sends a cancel request as libpq does: the connection stays open until the server closes it. The client library would
+//! Sends a cancel request as libpq does: the connection stays open until the server closes it. `tokio_postgres` would
 //! close it at once, but PgBouncer drops a request whose client disconnects before the request was forwarded.
 
 use std::{

@@ -95,7 +95,7 @@ fn story(error: &tokio_postgres::Error) -> FailureText {
 }
 
 impl Error {
-    /// The error text in two parts: the handler's words, and the quoted text.
+    /// The error text in two parts: the handler's words, and the part that may quote the server or an event.
     pub fn text(&self) -> FailureText {
         match self {
             Self::Postgres(error) => story(error),
@@ -127,7 +127,7 @@ impl Error {
     pub(super) fn is_away(&self) -> bool {
         match self.class() {
             ErrorClass::Timeout | ErrorClass::Connection => true,
-            // A statement timed out or was cancelled, so the database is available.
+            // The server itself ended the statement, at a time limit or on request, so the database is available.
             ErrorClass::State("57014") => false,
             ErrorClass::State(state) => is_one_of(state, &["57", "53", "08"]),
             ErrorClass::Pooler(_) | ErrorClass::Unfit | ErrorClass::Tls | ErrorClass::Protocol => false,

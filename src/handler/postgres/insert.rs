@@ -9,7 +9,7 @@ use tokio_postgres::{
 use super::{Row, error::Error, jsonb, session::BEGIN, table::Table};
 use crate::{clock::Timestamp, handler::row::COLUMNS};
 
-/// The years 1 to 9999, in milliseconds since the Unix epoch. Every client can read a time in these years.
+/// The years 1 to 9999, in milliseconds since the Unix epoch. All PostgreSQL client libraries can read these times.
 const YEARS_MS: std::ops::Range<i64> = -62_135_596_800_000..253_402_300_800_000;
 
 /// Builds `INSERT … SELECT FROM unnest(…)` with one array parameter per column.

@@ -12,8 +12,8 @@ use tokio::time::timeout;
 
 use crate::{handler::ca::Ca, secret::Secret};
 
-/// Timeout for making the TCP and TLS connection, and for each request on the connection. Connecting, including the
-/// AMQP handshake, takes at most twice this time.
+/// Timeout for making the TCP and TLS connection, and for each request on the connection except publishing. Connecting,
+/// including the AMQP handshake, takes at most twice this time.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The heartbeat interval if the URL has none. A peer that is silent for twice this time counts as gone. The broker may
 /// ask for a shorter interval.

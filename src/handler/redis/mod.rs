@@ -9,14 +9,15 @@
 //! If one Redis key of a transaction is not a stream, the entries for the other keys stay, and each retry would add
 //! them again. So if `stream` depends on the event, the types of all Redis keys are checked first, and the entries are
 //! added only if each Redis key is missing or a stream. The events for a Redis key of another type are refused and
-//! become dead letters, while events for streams continue. After an operator has deleted the Redis key,
+//! become dead letters, while the other events are delivered. After an operator has deleted the Redis key,
 //! `bikhook dead retry` delivers those dead letters. If `stream` is the same for all events and its Redis key is not a
 //! stream, no event is refused. As with any wrong setting, the events wait until an operator changes `stream` or
 //! deletes the Redis key.
 //!
 //! **A server that hangs.** When the server recovers, it still executes the commands that it was sent, even those of
 //! cancelled deliveries. So a connection with a cancelled delivery is not used again, and its unsent data is dropped.
-//! Then each attempt adds at most one copy of an event.
+//! Entries are sent on a new connection only after the server has answered on it, so retries add no copies while the
+//! server hangs.
 
 mod error;
 mod settings;
@@ -144,7 +145,7 @@ impl Redis {
         Ok(Link { connection, value_bytes, given_up: GivenUp::default() })
     }
 
-    /// Adds the entries in one transaction. Adds nothing if one of the keys is not a stream.
+    /// Adds the entries in one transaction. Adds nothing if one of the Redis keys exists and is not a stream.
     async fn add(
         &self,
         mut connection: MultiplexedConnection,

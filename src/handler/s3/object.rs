@@ -68,9 +68,9 @@ impl Form {
         Ok(Object { path: self.path(events), bytes })
     }
 
-    /// The name of an object: the prefix, and then `2026-01-31/09/FIRST-LAST-DIGEST.jsonl.gz` or similar. This is the
-    /// date and hour (UTC) when the first event was received, the lowest and the highest seq, and a digest of the
-    /// handler and the events' keys. The seqs are zero-padded, so that they sort by number.
+    /// The name of an object: the prefix, and then `2026-01-31/09/FIRST-LAST-DIGEST.jsonl.gz` or similar. The parts
+    /// are the date and hour (UTC) when the first event of the batch was received, the lowest and the highest seq, and
+    /// a digest of the handler's name and the events' keys. The seqs are zero-padded, so that they sort by number.
     fn path(&self, events: &[Delivery]) -> Path {
         let seqs = || events.iter().map(|delivery| delivery.event.seq);
         let (first, last) = (seqs().min().unwrap_or(0), seqs().max().unwrap_or(0));

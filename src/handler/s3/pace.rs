@@ -1,5 +1,5 @@
 //! Limits how often objects are put. Deliveries that wait at the same time put their objects at the same time. Events
-//! that arrive meanwhile stay in the journal and go into the next object.
+//! that arrive during the wait stay in the journal and go into a later object.
 
 use std::{
     sync::{Mutex, PoisonError},

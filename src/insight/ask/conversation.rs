@@ -215,8 +215,7 @@ fn whole<T>(
     Ok((page, None))
 }
 
-/// Selects customers by how long they wait: those whose first message without an answer is from `since` or later, and
-/// before `until`.
+/// Selects customers whose [`Contact::waits_since`] is `since` or later, and before `until`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct WaitingSpan {
     pub since: Option<Timestamp>,

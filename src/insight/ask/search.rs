@@ -13,8 +13,9 @@ use super::{
 };
 use crate::clock::Timestamp;
 
-/// Maximum number of message ids that each [`Path`] returns for a page. Messages that fail a condition which the path
-/// does not check are then left out. So a page may have fewer rows than requested although a next page follows.
+/// Maximum number of message ids that each [`Path`] returns for a page. A path checks only some conditions. Messages
+/// that fail another one are left out afterwards. So a page may have fewer rows than requested although a next page
+/// follows.
 const ROWS_MAX: usize = 10_000;
 /// Maximum number of customers that a search by address or customer id considers.
 const CONTACTS_MAX: usize = 100;
@@ -138,8 +139,8 @@ fn contacts_of(connection: &Connection, query: &SearchQuery) -> rusqlite::Result
     })
 }
 
-/// Returns the ids of the newest failure texts that contain `part`. LIKE is not used, because it ignores the case of
-/// ASCII letters only.
+/// Returns the ids of the newest failure texts that contain `part`, ignoring case. LIKE would ignore the case of ASCII
+/// letters only.
 fn reasons_with(connection: &Connection, part: &str) -> rusqlite::Result<Vec<i64>> {
     let mut select = connection.prepare_cached("SELECT id, text FROM reason ORDER BY id DESC")?;
     let mut rows = select.query([])?;

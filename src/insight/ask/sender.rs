@@ -16,7 +16,7 @@ use super::{
 };
 use crate::clock::Timestamp;
 
-/// Events received in an hour or a day (UTC), by source and event name.
+/// The events with one name that one source received in an hour or a day (UTC).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ArrivalRow {

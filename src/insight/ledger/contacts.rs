@@ -27,8 +27,8 @@ const CACHED_KEYS: usize = 400_000;
 /// Maximum number of scopes in memory. At the limit all are dropped.
 const CACHED_SCOPES: usize = 10_000;
 
-/// Sets the columns of a contact that follow from its messages. A question counts as answered by an answer of the
-/// same time.
+/// Sets the columns of a contact that follow from its messages. A customer's message counts as answered even if the
+/// answer has the same time.
 const DERIVED: &str = "
     answered_at = (SELECT max(said_at) FROM message WHERE message.contact = contact.id AND role = 1),
     incoming_at = (SELECT max(at) FROM (

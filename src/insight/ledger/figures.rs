@@ -61,7 +61,8 @@ fn add_rows<const COLUMNS: usize>(
     Ok(())
 }
 
-/// The measured duration. The numbers are the values of the column `spread.measure`.
+/// A duration that is measured for messages: from `sent` to `delivered`, or from `sent` to `read`. The numbers are the
+/// values of the column `spread.measure`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Measure {
     ToDeliver = 0,

@@ -20,7 +20,7 @@ const REASON_CHARS: usize = 1_000;
 /// The role of a message in the conversation with its customer. The numbers are those in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MessageRole {
-    /// To the customer, and an answer: sent by an owner that answers, and not failed.
+    /// To the customer, and an answer: messages of its owner (the sender) count as answers, and it has not failed.
     Answer = 1,
     /// From the customer, and asks for an answer.
     Ask = 2,

@@ -211,7 +211,7 @@ impl Ledger {
     }
 
     /// Runs a transaction. If it fails or panics, it is rolled back, and the state in memory is read again from the
-    /// file. A failure of insight affects nothing else; insight tries again later, like a handler.
+    /// file. A failure of insight stops neither intake nor a handler. Insight tries again later, as a handler does.
     fn transact(&mut self, work: impl FnOnce(&mut Self) -> rusqlite::Result<()>) -> rusqlite::Result<()> {
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let worked = catch_unwind(AssertUnwindSafe(|| work(self)));

@@ -26,9 +26,9 @@ use crate::disk;
 
 /// A checkpoint starts when the log has this many frames of 4 KiB.
 const START_FRAMES: u32 = 2_000;
-/// A copy makes another pass if more frames than this are left to the writer.
+/// [`Copier::copy`] makes another pass over the log if more frames than this are left for the writer to copy.
 const LITTLE_FRAMES: i64 = 100;
-/// Maximum number of passes of one copy.
+/// Maximum number of passes of one [`Copier::copy`].
 const PASSES: u32 = 3;
 /// Limit of the log: 256 MiB of pages. If the log has more frames than this, intake waits until all are copied.
 pub(super) const MAX_FRAMES: u32 = 65_536;
@@ -142,7 +142,8 @@ impl Copier {
 /// checkpointer while it copies.
 ///
 /// # Errors
-/// Returns the other SQLite errors. Each of them fails the journal, unless the disk is full.
+/// Returns every SQLite error except [`ErrorCode::DatabaseBusy`]. Each returned error fails the journal, unless the
+/// disk is full.
 pub(super) fn finish(connection: &Connection, shared: &SharedState) -> rusqlite::Result<bool> {
     let _alone = shared.pages.write().unwrap_or_else(std::sync::PoisonError::into_inner);
     match connection.wal_checkpoint_v2(DEFAULT_NAME, CheckpointMode::PASSIVE) {

@@ -81,7 +81,8 @@ impl JournalWriter {
     }
 
     /// Checks the log after a commit. `frames` is the number of frames before the commit. Every commit is checked,
-    /// because a commit to a truncated log extends the file to its expected length, which hides the truncation.
+    /// because a commit to a truncated log extends the file to its expected length. Later checks would miss the gap,
+    /// because they look only at the length and at newer frames.
     pub(super) fn check_log_since(&self, frames: u32) {
         let now = self.shared.wal_frames.load(Relaxed);
         if now != frames
@@ -103,7 +104,7 @@ impl JournalWriter {
         if self.shared.failed() || self.chores_paused.is_some_and(|until| Instant::now() < until) {
             return;
         }
-        // Delete even if the checkpoint failed, because rows can be deleted even if the file cannot grow.
+        // Delete even if the checkpoint failed. If it failed because the file cannot grow, rows can still be deleted.
         let copied = self.finish_checkpoint(frames);
         let frames = self.shared.wal_frames.load(Relaxed);
         let deleted = self.delete();

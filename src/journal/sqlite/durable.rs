@@ -70,8 +70,8 @@ impl Durable {
     pub(super) fn new(file: File, shared: Arc<SharedState>) -> std::io::Result<Self> {
         let log = Arc::new(LogFile { file, shared });
         let under_way = Arc::new(AtomicUsize::new(0));
-        // Capacity 1: while the thread syncs, one group waits and the writer builds the next one. After that, one sync
-        // covers all waiting groups.
+        // Capacity 1: while the thread syncs, one group waits in the queue and the writer builds the next one. The
+        // thread's next sync covers every group that it can receive without waiting.
         let (queue, groups) = sync_channel(1);
         let thread = {
             let (log, under_way) = (Arc::clone(&log), Arc::clone(&under_way));

@@ -249,7 +249,7 @@ pub(super) const fn class_number(class: Class) -> i64 {
     }
 }
 
-/// The class that [`class_number`] stands for.
+/// The class whose [`class_number`] is `number`.
 pub(super) const fn class_of(number: i64) -> Class {
     if number == 0 { Class::Incoming } else { Class::Other }
 }

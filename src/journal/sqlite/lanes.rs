@@ -151,8 +151,8 @@ impl Lanes {
         }
     }
 
-    /// Replaces the lanes of replays by these rows, after replays started or ended. Such a lane protects events from
-    /// retention only if its handler is configured.
+    /// Replaces the lanes of replays by those in `rows`, after replays started or ended. Such a lane protects events
+    /// from retention only if its handler is configured.
     pub(super) fn apply_replay_lanes(&mut self, rows: Vec<StoredLane>) {
         self.known.retain(|lane, _| lane.replay.is_none());
         for StoredLane { lane, id, cursor } in rows.into_iter().filter(|row| row.lane.replay.is_some()) {
@@ -305,8 +305,8 @@ impl Lanes {
     }
 }
 
-/// Reads the rows of all lanes. If the open transaction changes replays, [`Lanes::apply_replay_lanes`] applies the rows
-/// of replays after the commit.
+/// Reads the rows of all lanes. A transaction that changes replays calls this before its commit, and passes the rows to
+/// [`Lanes::apply_replay_lanes`] after the commit.
 pub(super) fn stored_lanes(connection: &Connection) -> rusqlite::Result<Vec<StoredLane>> {
     let mut select = connection.prepare_cached("SELECT id, handler, class, cursor, replay FROM lane")?;
     let rows = select.query_map([], |row| {
@@ -438,8 +438,8 @@ fn store_dead(
     if lane.replay != 0 {
         // If this dead letter of a replay replaces a dead letter of the handler's own lane, an omission records that
         // the own lane did not deliver the event. The omission is not shown as long as the new dead letter exists. When
-        // the new dead letter is dropped or expires, the omission is updated. When a retry of it delivers the event,
-        // the omission is deleted.
+        // the new dead letter is dropped or expires, the omission gets that cause and time. When a retry of the dead
+        // letter delivers the event, the omission is deleted.
         connection
             .prepare_cached(
                 "INSERT INTO omitted (lane, first, last, cause, at, user)

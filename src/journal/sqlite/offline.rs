@@ -34,7 +34,7 @@ impl Offline {
     ///
     /// # Errors
     /// Returns a [`JournalOpenError`] if another process holds the lock, or if the file is missing, cannot be read, or
-    /// is not a journal of this format.
+    /// is not a journal of the current format.
     pub fn open(path: &Path) -> Result<Self, JournalOpenError> {
         // Do not create a missing journal.
         let found = std::fs::metadata(path).map_err(|source| JournalOpenError::io(path, source))?;

@@ -33,7 +33,7 @@ pub(super) fn unreadable(error: rusqlite::Error) -> Error {
     Error::Read(error.to_string().into())
 }
 
-/// The undecoded row of an event. Decoding happens outside the read transaction.
+/// The undecoded row of an event. It is decoded outside the read transaction, except by [`retrying`].
 struct RawEvent {
     seq: u64,
     received_at: Timestamp,
@@ -145,7 +145,7 @@ pub(super) fn span(connection: &Connection) -> rusqlite::Result<Option<(u64, u64
 }
 
 /// The seq of the first event received at `time` or later. Bisects each clock era separately, because `received_at`
-/// never decreases inside an era.
+/// can decrease from one era to the next, but not inside an era.
 pub(super) fn first_at_or_after(connection: &Connection, time: Timestamp) -> rusqlite::Result<Option<u64>> {
     let Some((low, high)) = span(connection)? else { return Ok(None) };
     for (low, end) in Eras::load(connection)?.parts(low, high + 1) {
@@ -273,7 +273,7 @@ pub(super) fn handler_progress(
     seq: u64,
 ) -> rusqlite::Result<Vec<HandlerProgress>> {
     // The time from which a lane was done with the event is known only if the lane's cursor history (table `settle`)
-    // has a row before the event and one at or after it.
+    // has a row with an `upto` below `seq`, and one with an `upto` of at least `seq`.
     connection
         .prepare_cached(
             "SELECT lane.handler, lane.cursor >= ?2,

@@ -1,7 +1,7 @@
-//! Deletes expired rows: old events that no configured handler still needs, keys outside the deduplication window, old
-//! settles, dead letters and quarantine entries. One slice is deleted at a time, in a separate transaction between two
-//! groups (a group is the batches of one commit). Keys over the limit of the window are deleted in the transaction of
-//! the group that exceeds the limit.
+//! Deletes expired rows: old events that no configured handler still needs, keys outside the deduplication window, dead
+//! letters, quarantine entries, and old rows of the cursor history (table `settle`). One slice is deleted at a time, in
+//! a separate transaction between two groups (a group is the batches of one commit). Keys over the limit of the window
+//! are deleted in the transaction of the group that exceeds the limit.
 
 use std::{
     sync::Arc,
@@ -26,7 +26,7 @@ const KEYS_AT_ONCE: u64 = 32_768;
 const SETTLES_KEPT: Period = Period::days(7);
 /// Interval between checks while less than a slice can be deleted.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// Interval between purges of dead letters, quarantine and old settles.
+/// Interval between deletions of expired dead letters, quarantine entries and rows of the cursor history.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Keys that one transaction evicted from the deduplication window.
@@ -218,8 +218,8 @@ impl JournalWriter {
         Ok(evicted)
     }
 
-    /// Deletes old settles, dead letters and quarantine entries, and the omissions of deleted events. Returns whether
-    /// there may be more to delete.
+    /// Deletes expired dead letters, quarantine entries and rows of the cursor history, and the omissions of deleted
+    /// events. Returns whether there may be more to delete.
     fn sweep_rows(&self, now: Timestamp) -> rusqlite::Result<bool> {
         // A dead letter that is marked for retry is deleted only if its handler is not configured, because then no lane
         // retries it.
@@ -235,9 +235,9 @@ impl JournalWriter {
         let mut more = false;
         for (sql, kept) in [
             (
-                // The last expired row of each lane is kept, because the range of the lane's next row begins after the
-                // `upto` of the expired one. Every sweep selects these kept rows again, so the LIMIT has one more row
-                // per lane.
+                // A row stands for the seqs after the `upto` of the lane's previous row, up to its own `upto`. So the
+                // last expired row of each lane is kept for the row after it. Every sweep selects these kept rows
+                // again, so the LIMIT has one more row per lane.
                 "DELETE FROM settle WHERE at < (SELECT at FROM horizon WHERE era = settle.era)
                    AND (SELECT next.at < (SELECT at FROM horizon WHERE era = next.era)
                         FROM settle AS next WHERE next.lane = settle.lane

@@ -46,7 +46,7 @@ pub(super) struct SharedState {
     /// Frames in the write-ahead log since it was last reset.
     pub wal_frames: AtomicU32,
     /// True after the checkpointer has copied nearly all of the log into the database, or as much as it could. Then the
-    /// writer copies the rest between two groups, so that the next commit resets the log.
+    /// writer copies the rest between two commits, so that the next commit resets the log.
     pub reset_wanted: AtomicBool,
     /// A reader holds this lock shared during one page, which is one read transaction. The writer locks it exclusively
     /// to reset the log.
@@ -115,7 +115,7 @@ impl SharedState {
         checked.map_err(|what| self.tampered(what)).is_ok()
     }
 
-    /// Size of the write-ahead log in bytes since it was last reset; 0 without a frame.
+    /// Bytes written to the write-ahead log since it was last reset; 0 without a frame.
     pub(super) fn wal_bytes(&self) -> u64 {
         match self.wal_frames.load(Relaxed) {
             0 => 0,

@@ -225,7 +225,8 @@ impl JournalWriter {
         }
     }
 
-    /// Runs the transaction. It does not change the writer's own state.
+    /// Runs the transaction. It does not change the writer's own state, except that [`JournalChange::AcceptClock`]
+    /// confirms the clock.
     fn transact(&self, work: &Work, now: Moment, settle: bool) -> rusqlite::Result<StoredGroup> {
         let Work { appends, changes, .. } = work;
         let received_at = now.at.max(self.received_at);

@@ -1,4 +1,4 @@
-//! Actions on dead letters: retry one or all that match, or drop one.
+//! Actions on dead letters: retry one, retry all that match a filter, or drop one.
 
 use axum::{extract::Path, response::Redirect};
 
@@ -16,8 +16,8 @@ use crate::admin::{
     },
 };
 
-/// `POST /dead/count`: shows how many dead letters match the fields, and a form that retries these dead letters. The
-/// fields are those of the form on `/dead`.
+/// `POST /dead/count`: shows how many dead letters match the submitted fields of the form on `/dead`, and another form
+/// that retries these dead letters.
 pub(in crate::admin::page) async fn count_matching(posted: Posted) -> PageResult {
     let back = (links::with_query("/dead", &list_fields(&posted.fields)), "Back to the list");
     confirm_retry(posted.visit, &posted.fields, back).await
@@ -56,8 +56,8 @@ pub(in crate::admin::page) async fn confirm_retry(
     })
 }
 
-/// `POST /dead/retry`: retries all dead letters up to `newest` that match the other fields. These are the fields of the
-/// form on `/dead`.
+/// `POST /dead/retry`: retries all dead letters that match the fields of the form on `/dead`. The field `newest` is the
+/// highest id that is retried.
 pub(in crate::admin::page) async fn retry_matching(posted: Posted) -> PageResult {
     let (form, shared) = (&posted.fields, &posted.visit.shared);
     let newest: Option<i64> = form.read("newest")?;

@@ -56,7 +56,8 @@ impl HandlerWithLanes {
     }
 
     /// The error class of the failure in doubt: see `LaneStatus::refused`. If both lanes have such a failure, this is
-    /// the error class of the first lane's failure. [`believe`] applies to both lanes, each with its own error class.
+    /// the error class of the first lane's failure. [`believe`] turns events of both lanes into dead letters, if they
+    /// fail with the error class of their own lane.
     fn refused(&self) -> Option<&str> {
         self.lanes.iter().find_map(|lane| lane.refused.as_deref())
     }
@@ -135,7 +136,7 @@ struct HandlerPage {
 pub(super) async fn one(Path(name): Path<String>, visit: PageVisit) -> PageResult {
     let name = running_handler(&visit.shared, &name)?;
     let handler = HandlerWithLanes::all(&visit).await?.into_iter().find(|handler| handler.row.name == name);
-    // This does not happen, because `running_handler` has found the handler.
+    // The `else` branch is never taken, because `running_handler` has found the handler.
     let Some(handler) = handler else { return Ok(Redirect::to("/handlers").into_response()) };
     let about = visit.shared.parts.handlers.iter().find(|about| about.handler == name);
     let wants = match about {

@@ -63,7 +63,8 @@ impl HandlerRow {
             self.condition = lane.state;
         }
         self.set_aside += lane.set_aside;
-        // Both lanes read the same journal, so their lags overlap: use the larger lag, not the sum.
+        // The lag of a lane counts every seq after its cursor, including the seqs of the other lane's events. The sum
+        // would count seqs twice, so use the larger lag.
         self.lag = self.lag.max(lane.lag);
         self.lag_seconds = self.lag_seconds.max(lane.lag_seconds);
         if self.open_error.is_none() {

@@ -53,8 +53,8 @@ impl ReplayTableRow {
         let signed = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
         let by_seq = row.cursor.map(|cursor| (cursor.saturating_sub(row.after), row.upto - row.after));
         let through = row.done.zip(row.events).filter(|(_, events)| *events > 0).or(by_seq);
-        // In the state `done`, the progress is always known. In any other state, it is unknown until this process has
-        // started the replay.
+        // In the state `done`, the progress is always known. In any other state, it is unknown if the lanes of the
+        // replay have not run since the process started.
         let through = through.map_or_else(
             || Percentage::new(0, 0, ""),
             |(done, all)| Percentage::new(signed(done), signed(all), "ok"),
