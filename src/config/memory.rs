@@ -22,7 +22,8 @@ const KEY: u64 = 16;
 const JOURNAL: u64 = 64 * MIB;
 /// Insight's caches and the page of events that it processes, in bytes.
 const INSIGHT: u64 = 96 * MIB;
-/// A handler, in bytes: the claimed events of its two lanes, and 4 MiB for a delivery. Replays are not counted.
+/// A handler, in bytes: the claimed events of its two lanes, and 4 MiB for a delivery. Replays and set-aside
+/// events are not counted.
 const HANDLER: u64 = 2 * dispatch::WINDOW_BYTES as u64 + 4 * MIB;
 
 /// The most memory that each part of the process can take, in bytes.

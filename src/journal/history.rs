@@ -3,10 +3,12 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::clock::Timestamp;
+use crate::{clock::Timestamp, event::excerpt};
 
 /// Maximum number of tries that a history keeps: the first one and the latest ones.
 const KEPT: usize = 10;
+/// The maximum length of the error text of a try, in characters. Set-aside events are in memory with their histories.
+const TRY_CHARS: usize = 100;
 
 /// A failed delivery of one event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -15,7 +17,7 @@ pub struct Try {
     pub attempt: u32,
     /// When the try ended.
     pub at: Timestamp,
-    /// The error text, which may quote the payload.
+    /// The error text, which may quote the payload. A longer text is cut after 100 characters; a cut text ends with `…`.
     pub error: String,
 }
 
@@ -31,7 +33,7 @@ impl History {
         if self.0.len() >= KEPT {
             self.0.remove(1);
         }
-        self.0.push(Try { attempt, at, error: error.to_owned() });
+        self.0.push(Try { attempt, at, error: excerpt(error, TRY_CHARS).into_owned() });
         self
     }
 
@@ -50,8 +52,10 @@ impl History {
     /// Parses the output of [`History::to_json`]. Any other text becomes an empty history.
     pub(super) fn from_json(json: &str) -> Self {
         let rows: Vec<(u32, i64, String)> = serde_json::from_str(json).unwrap_or_default();
-        let one = |(attempt, at, error)| Try { attempt, at: Timestamp::from_ms(at), error };
-        Self(rows.into_iter().map(one).collect())
+        let rows = rows.into_iter();
+        rows.fold(Self::default(), |all, (attempt, at, error)| {
+            all.and(attempt, Timestamp::from_ms(at), &error)
+        })
     }
 }
 

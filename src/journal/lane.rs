@@ -80,6 +80,10 @@ pub struct LaneState {
     pub dead_past_cursor: Vec<u64>,
 }
 
+/// The maximum length of the error text of a set-aside event, in characters. Set-aside events are in memory with their
+/// errors, and a destination may answer with a page of any size.
+pub const ASIDE_ERROR_CHARS: usize = 400;
+
 /// An event that was set aside: the lane continues with later events and delivers this one later.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Aside {
@@ -95,7 +99,8 @@ pub struct Aside {
     pub since: Timestamp,
     /// When the event is tried next.
     pub next_try: Timestamp,
-    /// The last error, which may quote the payload; empty if the event has not failed.
+    /// The last error, which may quote the payload; empty if the event has not failed. Cut after
+    /// [`ASIDE_ERROR_CHARS`].
     pub error: String,
     /// The tries that failed.
     pub history: History,

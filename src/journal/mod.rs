@@ -27,7 +27,8 @@ pub use error::{Error, JournalOpenError};
 pub use events::{EventPage, EventQuery};
 pub use history::{History, Try};
 pub use lane::{
-    Aside, Claim, DeliveryState, Enrolment, HandlerProgress, LaneId, LaneStart, LaneState, Pause, Pauses,
+    ASIDE_ERROR_CHARS, Aside, Claim, DeliveryState, Enrolment, HandlerProgress, LaneId, LaneStart, LaneState,
+    Pause, Pauses,
 };
 pub use omission::{Omission, OmissionCause};
 pub use place::{HandlerPlace, LanePlace, RenameError, RenameRefusal};

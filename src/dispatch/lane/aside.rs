@@ -12,9 +12,9 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    event::{Event, OrderKey},
+    event::{Event, OrderKey, excerpt},
     handler::About,
-    journal::{Aside, Cause, DeadAgain, History},
+    journal::{ASIDE_ERROR_CHARS, Aside, Cause, DeadAgain, History},
 };
 
 impl Lane {
@@ -113,7 +113,7 @@ impl Lane {
         let attempts = row.attempts + 1;
         let history = row.history.and(attempts, now, &trouble.error);
         let next_try = now.plus_ms(wait_ms.max(requested_wait_ms(&trouble)));
-        let row = Aside { attempts, error: trouble.error, history, next_try, ..row };
+        let row = Aside { attempts, error: aside_error(&trouble), history, next_try, ..row };
         self.put_aside(row, trace);
     }
 
@@ -177,7 +177,8 @@ impl Lane {
         if self.window.is_skipped(seq) || self.aside_is_full() {
             let attempts = self.window.get(seq).map_or(0, |entry| entry.attempts) + 1;
             let not_before = now.plus_ms(self.probe_wait_ms(attempts));
-            let doubt = trouble.is_about_event().then_some(trouble);
+            let error = aside_error(&trouble);
+            let doubt = trouble.is_about_event().then_some(Trouble { error, ..trouble });
             return self.window.failed(seq, successes, not_before, doubt);
         }
         let Some(entry) = self.window.remove(seq) else { return };
@@ -199,7 +200,7 @@ impl Lane {
             since: now,
             next_try: now.plus_ms(wait),
             history: History::default().and(attempts, now, &trouble.error),
-            error: trouble.error,
+            error: aside_error(&trouble),
         };
         let trace = AsideTrace {
             failed_at: now,
@@ -247,6 +248,11 @@ impl Lane {
         let unanswered = seq <= self.redelivered.upto;
         self.put_aside(row, AsideTrace { failed_at: now, unanswered, ..AsideTrace::default() });
     }
+}
+
+/// The part of the error text that is kept while the event is in memory.
+fn aside_error(trouble: &Trouble) -> String {
+    excerpt(&trouble.error, ASIDE_ERROR_CHARS).into_owned()
 }
 
 /// How long the destination asked to wait, in ms, up to [`policy::LONGEST_REQUESTED_MS`].

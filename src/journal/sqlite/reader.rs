@@ -11,10 +11,11 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    event::{Class, Element, Event, OWN_SOURCE, OrderKey, Position, Quarantined, Reason},
+    event::{Class, Element, Event, OWN_SOURCE, OrderKey, Position, Quarantined, Reason, excerpt},
     journal::{
-        Aside, Cause, Claim, DeadLetter, DeadQuery, DeliveryState, Error, EventPage, EventQuery,
-        HandlerProgress, History, LaneId, LaneState, OmissionCause, QuarantineEntry, QuarantineQuery,
+        ASIDE_ERROR_CHARS, Aside, Cause, Claim, DeadLetter, DeadQuery, DeliveryState, Error, EventPage,
+        EventQuery, HandlerProgress, History, LaneId, LaneState, OmissionCause, QuarantineEntry,
+        QuarantineQuery,
     },
 };
 
@@ -232,7 +233,8 @@ pub(super) fn lane(connection: &Connection, lane: &LaneId) -> rusqlite::Result<O
                 attempts: row.get(3)?,
                 since: Timestamp::from_ms(row.get(4)?),
                 next_try: Timestamp::from_ms(row.get(5)?),
-                error: row.get(6)?,
+                // An earlier version stored longer texts.
+                error: excerpt(row.get_ref(6)?.as_str()?, ASIDE_ERROR_CHARS).into_owned(),
                 history: History::from_json(row.get_ref(7)?.as_str()?),
             })
         })?

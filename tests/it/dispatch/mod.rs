@@ -26,8 +26,8 @@ use bikhook::{
     event::Class,
     handler::{About, Delivery, Failure, Filter, Handler, Mask, MaskSettings},
     journal::{
-        Aside, Cause, DeadLetter, DeadQuery, Ends, Enrolment, History, Journal, LaneId, LaneStart, LaneState,
-        NewDead,
+        ASIDE_ERROR_CHARS, Aside, Cause, DeadLetter, DeadQuery, Ends, Enrolment, History, Journal, LaneId,
+        LaneStart, LaneState, NewDead,
     },
     metrics::Metrics,
     settings::Period,

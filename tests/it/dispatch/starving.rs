@@ -231,6 +231,35 @@ async fn a_set_aside_event_waits_as_long_as_the_destination_asks() {
 }
 
 #[tokio::test]
+async fn a_set_aside_event_keeps_a_part_of_long_errors() {
+    let page = || Failure::retry_about(About::Event, "status 500", "x".repeat(20_000));
+    let mut world = World::new(Script::new(failing(&[1], page))).await;
+    // A row of an earlier version.
+    let history = serde_json::json!([[1, 0, "y".repeat(20_000)]]).to_string();
+    let alone =
+        Aside { order_key: None, error: "y".repeat(20_000), ..set_aside(1, false, Timestamp::default()) };
+    world.with_set_aside(vec![alone], 2).await;
+    world.journal.close().await.unwrap();
+    let file = rusqlite::Connection::open(world.place.path()).unwrap();
+    file.execute("UPDATE aside SET history = ?1", [history]).unwrap();
+    drop(file);
+    world.journal = world.place.open();
+    world.journal.enrol(vec![from_beginning("crm")]).await.unwrap();
+    for attempts in [3, 4] {
+        let mut lane = world.lane(Class::Other).await;
+        if attempts == 4 {
+            world.turn_for(&mut lane, SECOND).await;
+        }
+        let state = world.state(Class::Other).await;
+        let [row] = state.aside.as_slice() else { panic!("{state:?}") };
+        assert_eq!(row.attempts, attempts);
+        assert_eq!(row.error.chars().count(), ASIDE_ERROR_CHARS + 1, "with the mark of a cut text");
+        let tries = row.history.tries();
+        assert!(!tries.is_empty() && tries.iter().all(|one| one.error.chars().count() == 101), "{tries:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_set_aside_event_that_cannot_be_read_keeps_nothing_else_back() {
     let mut world = World::new(Script::well()).await;
     let alone = |seq| Aside { order_key: None, ..set_aside(seq, false, Timestamp::default()) };
