@@ -21,8 +21,8 @@ const SEARCH_MS: i64 = 30_000;
 const SEARCH_REFUSED: usize = 1_000;
 /// Maximum number of untried messages in a search, if a retry may resolve the failure of the first event in doubt.
 const SEARCH_FAILED: usize = 100;
-/// A lane with this many events in its window claims no more events for a search or a probe. Usually most of these
-/// events are in doubt. The lane still claims events to deliver, up to the limits of [`window`].
+/// A lane with this many claimed events claims no more events only to give a search or a probe more choice. Usually most
+/// of these events are in doubt. Other claims continue, up to the limits of [`window`].
 pub(super) const DOUBTED_MAX: usize = 10_000;
 /// If there is no room to set an event aside, that event stays in the window and stops the cursor. Counted from that
 /// event, the lane adds at most this many events to the window. After that, it adds only single events, as probes. The
@@ -32,7 +32,7 @@ pub(super) const AHEAD_MAX: usize = 10_000;
 pub(super) const WHOLE_ERRORS: usize = 100;
 /// A one-by-one probe without a success stops after this many failures.
 pub(super) const PROBE_EVENTS: usize = 10;
-/// A one-by-one probe tries at least this many events, if that many messages wait.
+/// A one-by-one probe takes the first event of each message, of at least this many messages if so many wait.
 const PROBE_HEADS: usize = 4;
 /// Maximum number of messages that a probe chooses from.
 const WIDEST: usize = 1_000;
@@ -148,9 +148,10 @@ pub(super) const fn probe_turn(failures: u32, events: usize) -> usize {
     failures.saturating_sub(BATCH_TRIES) as usize * tried
 }
 
-/// Number of messages that a probe chooses from, after this many `failures` in a row. The number grows, because the
-/// destination may accept other messages than those tried so far. It has a maximum, because the lane reads these
-/// messages into its window, and the destination may be down for a week.
+/// Number of messages that the lane needs to choose the next probe from, after this many `failures` in a row. With
+/// fewer, the lane claims more events. The number grows, because the destination may accept other messages than those
+/// tried so far. It has a maximum, because the lane has these messages in memory, and the destination may be down for a
+/// week.
 pub(super) fn probe_width(failures: u32, batch: usize) -> usize {
     if batch == 1 {
         // One more message per probe.
@@ -178,15 +179,16 @@ pub(super) const fn share(class: Class, concurrency: usize, quick: usize) -> usi
 }
 
 /// Maximum number of deliveries in flight of a replay's lane: the slots that neither the handler's own lanes nor the
-/// replay's other lane uses, but at least one. Even if no slot is free, each of the replay's two lanes may have one
-/// delivery in flight. So an event of the handler's own lanes waits for at most two deliveries of the replay to end.
+/// second lane of the same replay use, but at least one. So even if the handler's own lanes use every slot, each of the
+/// replay's two lanes may have one more delivery in flight.
 pub(super) fn replay_share(concurrency: usize, quick: usize, taken: usize) -> usize {
     share(Class::Other, concurrency, quick).saturating_sub(taken).max(1)
 }
 
-/// Returns two limits for the events of a window. A lane does not claim while it has more ready events than the first
-/// limit. A claim fills the window up to the second limit. With several slots, the limits per slot are higher, because
-/// events that wait for an earlier one of their message count as ready, but cannot use a slot yet.
+/// Returns two limits for the ready events of a lane: its claimed events that are neither in doubt nor held. The lane
+/// does not claim while it has more than the first limit. A claim adds events up to the second limit. With several
+/// slots, the limits per slot are higher, because events that wait for an earlier one of their message count as ready,
+/// but cannot use a slot yet.
 pub(super) const fn window(batch: usize, share: usize) -> (usize, usize) {
     match share {
         0 | 1 => (batch, batch * 2),

@@ -254,7 +254,7 @@ pub enum Failure {
         /// Whether the failure is about the event or the destination.
         about: About,
     },
-    /// The destination says that it is permanently gone. The missing part may be one that only these events need, so
+    /// The destination says that something is permanently gone, such as the URL. Perhaps only these events need it, so
     /// dispatch tries other messages. If they fail too, the handler pauses until an operator resumes it.
     #[error("{}", error.whole())]
     Gone {

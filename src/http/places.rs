@@ -130,8 +130,8 @@ impl TakenPermits {
     }
 }
 
-/// The capacity that an admitted request holds until this value is dropped. An append keeps it until the append has
-/// ended, even if nobody waits for the answer any more.
+/// The capacity that an admitted request holds until this value is dropped. While the events of the request are appended
+/// to the journal, the append holds this value, even if the sender has disconnected.
 pub(super) struct RequestPlace {
     _request: TakenPermits,
     bytes: TakenPermits,

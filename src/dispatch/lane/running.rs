@@ -91,7 +91,7 @@ impl Lane {
             Command::Believe { upto, class } => self.believe(upto, class),
             Command::Skip { before, by, reply } => {
                 let skip = self.skip(before, by, now);
-                // Nobody waits for the counts if the operator's request was cancelled.
+                // Sending fails if the operator's request was cancelled. Then nobody needs the result.
                 let _ = reply.send(skip);
             }
         }

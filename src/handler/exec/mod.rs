@@ -144,8 +144,8 @@ impl Kind for Exec {
     }
 }
 
-/// Kills the programs that a killed receiver left running. Returns this receiver's mark. `None` if the mark cannot
-/// be read from /proc; then nothing is killed.
+/// Kills the programs that a killed receiver left running. Returns the [`Mark`] that identifies this receiver; `None` if
+/// the mark cannot be read from /proc. Then nothing is killed.
 fn end_orphans(handler: &str) -> Result<Option<Mark>, String> {
     let mark = match Mark::own() {
         Ok(mark) => mark,

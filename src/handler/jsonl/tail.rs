@@ -27,8 +27,8 @@ const COMPRESSED_LINES: usize = 500_000;
 /// The longest time from the writing of a line until its event is settled. A line need not be read if a later line was
 /// written at least this long after it, because the event of the older line is settled. All lines of rotated files were
 /// written before the live file was created. So no rotated file is read if the live file was last changed at least this
-/// long after its creation. Otherwise rotated files are read, the newest first. Reading stops before the first file
-/// whose last change was at least this long before the last change of the newest rotated file.
+/// long after its creation. Otherwise rotated files are read, the newest first. Reading stops at a file that was last
+/// changed at least this long before the newest rotated file was. That file is not read.
 const SETTLED: Duration = Duration::from_mins(10);
 
 /// Identifies a line: its `seq`, and a digest of its `receivedAt`. The `seq` alone is not unique, because a new journal
@@ -86,8 +86,8 @@ impl Tail {
         let listed = names.rotated().map_err(io::Error::other)?;
         let mut newest_change = None;
         for (rotated, _) in listed.iter().rev() {
-            // The archive may be compressing the file now. The compressed file exists before the uncompressed file is
-            // deleted, so one of the two is found.
+            // The background task of `archive` may be compressing the file now. It deletes the uncompressed file only
+            // when the compressed one exists, so one of the two is found.
             let (plain, gzip) = (names.plain(rotated), names.gzip(rotated));
             let (file, path, is_plain) = match folder::if_exists(File::open(&plain))? {
                 Some(file) => (file, plain, true),

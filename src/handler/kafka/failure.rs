@@ -114,8 +114,8 @@ pub(super) fn of_message(topic: &str, error: &KafkaError) -> Failure {
         Code::ThrottlingQuotaExceeded => Failure::retry("throttled", what),
         Code::KafkaStorageError => Failure::retry("storage", what),
         Code::BrokerTransportFailure => Failure::retry("connection closed", what),
-        // The class is `producer`, because some of the remaining errors make an idempotent producer unusable, for
-        // example the error for an unexpected sequence number.
+        // All other errors get the class `producer`. Some of them, for example the error for an unexpected sequence
+        // number, make an idempotent producer unusable.
         _ => Failure::retry("producer", what),
     }
 }

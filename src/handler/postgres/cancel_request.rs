@@ -54,8 +54,8 @@ async fn targets(config: &Config) -> Vec<Target> {
             Some(Host::Tcp(name)) => {
                 let found = match known {
                     Some(address) => vec![address],
-                    // If the name cannot be resolved, no request is sent, and the statement continues. Retries cannot
-                    // open a new session either, so they do not leave more statements running.
+                    // If the name cannot be resolved, no cancel request is sent, and the statement to cancel keeps
+                    // running. A retried delivery must resolve the same name, so it cannot start another statement.
                     None => {
                         lookup_host((name.as_str(), port)).await.map(Iterator::collect).unwrap_or_default()
                     }
