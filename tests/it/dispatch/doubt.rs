@@ -269,23 +269,6 @@ async fn an_operator_believes_the_refusals() {
     );
 }
 
-/// A lane that runs on its own, and its status.
-async fn running(
-    world: &World,
-) -> (
-    (tokio::sync::watch::Receiver<LaneStatus>, DispatchControl),
-    tokio::sync::watch::Sender<bool>,
-    tokio::task::JoinHandle<bikhook::dispatch::Ended>,
-) {
-    let lane = world.lane(Class::Other).await;
-    let mut control = DispatchControl::default();
-    let commands = control.add(&lane);
-    let status = lane.status();
-    let (stop, stopped) = tokio::sync::watch::channel(false);
-    let running = tokio::spawn(lane.run(stopped, commands, SECOND));
-    ((status, control), stop, running)
-}
-
 /// A settle holds its bodies in memory until they are on disk.
 #[tokio::test]
 async fn believed_refusals_of_large_events_are_stored_in_parts() {

@@ -37,7 +37,7 @@ use tokio::sync::Semaphore;
 
 use crate::support::{
     events::{batch, draft, incoming, status},
-    journals::{Place, from_beginning, lane},
+    journals::{Place, from_beginning, lane, refused},
     stub::Stub,
 };
 
@@ -477,14 +477,7 @@ async fn set_aside_events_survive_a_restart_and_die_when_their_time_is_up() {
 async fn a_dead_letter_past_the_cursor_does_not_die_again_after_a_restart() {
     let mut world = World::new(Script::new(failing(&[1], retry))).await;
     world.append(statuses(0..2)).await;
-    let dead = NewDead {
-        event: world.journal.get(2).await.unwrap().unwrap(),
-        cause: Cause::Refused,
-        attempts: 1,
-        error: String::new(),
-        at: world.now,
-        history: History::default(),
-    };
+    let dead = NewDead { at: world.now, ..refused(&*world.journal, 2, "").await };
     let ends = Ends { dead: vec![dead], ..Ends::default() };
     world.journal.settle(lane("crm", Class::Other), ends).await.unwrap();
     assert_eq!(world.state(Class::Other).await.cursor, 0);
@@ -627,6 +620,23 @@ async fn a_retried_dead_letter_is_delivered_as_a_replay_and_removed() {
 }
 
 /// Such a lane is stuck. Nothing but the skip gets it past these events.
+/// A lane that runs on its own, and its status.
+async fn running(
+    world: &World,
+) -> (
+    (tokio::sync::watch::Receiver<LaneStatus>, DispatchControl),
+    tokio::sync::watch::Sender<bool>,
+    tokio::task::JoinHandle<bikhook::dispatch::Ended>,
+) {
+    let lane = world.lane(Class::Other).await;
+    let mut control = DispatchControl::default();
+    let commands = control.add(&lane);
+    let status = lane.status();
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let running = tokio::spawn(lane.run(stopped, commands, SECOND));
+    ((status, control), stop, running)
+}
+
 #[tokio::test]
 async fn events_that_cannot_be_read_are_skipped_uncounted() {
     let mut world = World::new(Script::well()).await;
@@ -634,12 +644,7 @@ async fn events_that_cannot_be_read_are_skipped_uncounted() {
     let stub = Arc::new(Stub::over(Arc::clone(&world.journal)));
     stub.unreadable_to.store(5, SeqCst);
     world.journal = stub;
-    let lane = world.lane(Class::Other).await;
-    let mut control = DispatchControl::default();
-    let commands = control.add(&lane);
-    let mut status = lane.status();
-    let (stop, stopped) = tokio::sync::watch::channel(false);
-    let running = tokio::spawn(lane.run(stopped, commands, SECOND));
+    let ((mut status, control), stop, running) = running(&world).await;
     status.wait_for(|lane| lane.state == LaneCondition::Stuck).await.unwrap();
     let would = control.skip("crm", 6, None).await;
     assert!(would.count().await.is_err());
@@ -822,12 +827,7 @@ async fn events_behind_a_skipped_one_are_delivered_also_after_a_restart() {
     let later = world.now.plus_ms(3_600_000);
     let rows = vec![set_aside(1, false, later), set_aside(2, true, later), set_aside(3, true, later)];
     world.with_set_aside(rows, 1).await;
-    let lane = world.lane(Class::Other).await;
-    let mut control = DispatchControl::default();
-    let commands = control.add(&lane);
-    let mut status = lane.status();
-    let (stop, stopped) = tokio::sync::watch::channel(false);
-    let running = tokio::spawn(lane.run(stopped, commands, SECOND));
+    let ((mut status, control), stop, running) = running(&world).await;
     status.wait_for(|lane| lane.failures > 0).await.unwrap();
     control.skip("crm", 2, Some(&"ops".into())).await;
     status.wait_for(|lane| lane.set_aside == 2).await.unwrap();

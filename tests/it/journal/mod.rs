@@ -23,7 +23,7 @@ use crate::{
     support::{
         clock::{DAY, Hands, START},
         events::{batch, draft, draft_from, incoming, status, unreadable},
-        journals::{Place, from_beginning, lane},
+        journals::{Place, from_beginning, lane, refused},
     },
 };
 
@@ -253,14 +253,7 @@ async fn an_event_that_was_not_delivered_says_why_and_by_whom() {
     journal.enrol(vec![from_beginning("audit")]).await.unwrap();
     let (id, at) = (lane("audit", Class::Other), wall::now());
     let skip = |first, last| Omission { first, last, cause: OmissionCause::Skipped, at, by: "ops".into() };
-    let dead = NewDead {
-        event: journal.get(2).await.unwrap().unwrap(),
-        cause: Cause::Refused,
-        attempts: 1,
-        error: "status 422".to_owned(),
-        at,
-        history: History::default(),
-    };
+    let dead = NewDead { at, ..refused(&*journal, 2, "status 422").await };
     let omitted = vec![skip(1, 1), skip(4, 5)];
     let ends = Ends { cursor: Some(6), dead: vec![dead], omitted, ..Ends::default() };
     journal.settle(id, ends).await.unwrap();
@@ -289,14 +282,7 @@ async fn dead_letters_of_replays_do_not_hide_what_the_own_lane_did() {
     journal.enrol(vec![from_beginning("audit")]).await.unwrap();
     let own = lane("audit", Class::Other);
     let die = async |lane: &LaneId, seq| {
-        let dead = NewDead {
-            event: journal.get(seq).await.unwrap().unwrap(),
-            cause: Cause::Refused,
-            attempts: 1,
-            error: "status 422".to_owned(),
-            at: wall::now(),
-            history: History::default(),
-        };
+        let dead = refused(&*journal, seq, "status 422").await;
         journal.settle(lane.clone(), Ends { dead: vec![dead], ..Ends::default() }).await.unwrap();
         journal.flush().await.unwrap();
         journal.handler_progress(Class::Other, seq).await.unwrap().remove(0).dead.unwrap()
@@ -519,14 +505,7 @@ async fn a_dead_letter_is_retried_revived_and_dropped_by_its_number() {
     journal.append(batch([status("1", "m", "sent"), status("2", "m", "read")])).await.unwrap();
     let other = lane("crm", Class::Other);
     for seq in [1, 2] {
-        let dead = NewDead {
-            event: journal.get(seq).await.unwrap().unwrap(),
-            cause: Cause::Refused,
-            attempts: 1,
-            error: "422".to_owned(),
-            at: wall::now(),
-            history: History::default(),
-        };
+        let dead = refused(&*journal, seq, "422").await;
         journal.settle(other.clone(), Ends { dead: vec![dead], ..Ends::default() }).await.unwrap();
     }
     journal.flush().await.unwrap();

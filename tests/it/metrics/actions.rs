@@ -5,7 +5,7 @@ use std::{fmt::Write as _, fs, sync::Arc, sync::atomic::Ordering::SeqCst};
 use bikhook::{
     clock::Timestamp,
     event::Class,
-    journal::{Cause, Ends, History, Journal, NewDead, sqlite::SqliteJournal},
+    journal::{Ends, Journal, NewDead, sqlite::SqliteJournal},
     metrics::Metrics,
 };
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use crate::{
     handlers::until,
     support::{
         events::{batch, status},
-        journals::{Place, from_beginning, lane},
+        journals::{Place, from_beginning, lane, refused},
         operator::{Guard, Operator},
     },
 };
@@ -129,14 +129,7 @@ async fn a_renamed_handler_leaves_no_series_of_its_old_name() {
     let journal: Arc<dyn Journal> = Arc::new(journal);
     journal.enrol(vec![from_beginning("old")]).await.unwrap();
     journal.append(batch([status("1", "a", "sent")])).await.unwrap();
-    let dead = NewDead {
-        event: journal.get(1).await.unwrap().unwrap(),
-        cause: Cause::Refused,
-        attempts: 1,
-        error: "422: made by a test".to_owned(),
-        at: Timestamp::default(),
-        history: History::default(),
-    };
+    let dead = NewDead { at: Timestamp::default(), ..refused(&*journal, 1, "422: made by a test").await };
     let ends = Ends { dead: vec![dead], ..Ends::default() };
     journal.settle(lane("old", Class::Other), ends).await.unwrap();
     journal.flush().await.unwrap();

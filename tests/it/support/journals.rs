@@ -3,9 +3,9 @@
 use std::{path::PathBuf, sync::Arc};
 
 use bikhook::{
-    clock::Clock,
+    clock::{self, Clock},
     event::Class,
-    journal::{Enrolment, Journal, JournalOpenError, LaneId, LaneStart, sqlite},
+    journal::{Cause, Enrolment, History, Journal, JournalOpenError, LaneId, LaneStart, NewDead, sqlite},
     metrics::Metrics,
 };
 use tempfile::TempDir;
@@ -52,6 +52,18 @@ impl Place {
 /// Both lanes of a handler, from the beginning.
 pub fn from_beginning(handler: &str) -> Enrolment {
     Enrolment { handler: handler.into(), start: Some(LaneStart::Beginning), dead_letters: false }
+}
+
+/// A dead letter of a stored event that the destination refused now, at its first attempt.
+pub async fn refused(journal: &dyn Journal, seq: u64, error: &str) -> NewDead {
+    NewDead {
+        event: journal.get(seq).await.unwrap().unwrap(),
+        cause: Cause::Refused,
+        attempts: 1,
+        error: error.to_owned(),
+        at: clock::now(),
+        history: History::default(),
+    }
 }
 
 /// A lane of a handler.
